@@ -1,0 +1,1 @@
+"""What operator and server must agree on: names, environment, file formats."""

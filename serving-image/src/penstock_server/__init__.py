@@ -1,0 +1,1 @@
+"""The Penstock serving image: an Open Inference Protocol v2 server for ONNX models."""
