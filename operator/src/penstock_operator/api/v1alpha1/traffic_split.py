@@ -1,0 +1,45 @@
+"""TrafficSplit: which revisions compete for one endpoint, and on what schedule."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from penstock_operator.api.duration import Duration, parse_duration
+from penstock_operator.api.model import ApiModel
+
+KIND = "TrafficSplit"
+COMMAND_ANNOTATION = "penstock.dev/command"
+
+
+class Stable(ApiModel):
+    """Where the stable revision comes from; each new revision of it is the candidate."""
+
+    model_deployment: str
+
+
+class Pause(ApiModel):
+    """A gate that a person opens with ``kubectl penstock promote``."""
+
+
+class Step(ApiModel):
+    """One step: a weight that is held, or a pause."""
+
+    weight: int | None = None
+    hold: Duration = parse_duration("0s")
+    require: Literal["Pass"] | None = None
+    pause: Pause | None = None
+
+
+class Strategy(ApiModel):
+    """The schedule of a rollout."""
+
+    type: Literal["Canary"] = "Canary"
+    steps: list[Step]
+
+
+class TrafficSplitSpec(ApiModel):
+    """What a user asks for."""
+
+    stable: Stable
+    strategy: Strategy
+    policies: list[str] = Field(default_factory=list)

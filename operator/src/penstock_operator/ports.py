@@ -1,0 +1,86 @@
+"""The outside world as reconcilers see it, and the errors that it may raise."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef
+from penstock_operator.core.plan import EventRecord
+from penstock_operator.core.routes import Acknowledgement, RouterPod, RouterSample, SplitRoute
+
+
+class ClusterUnavailable(Exception):  # noqa: N818
+    """The API server could not be reached or asked us to wait; try again later."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class RequestRejected(Exception):  # noqa: N818
+    """The API server refused a request for good: forbidden, invalid, quota, admission. Holds its own words."""
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NotLeading(Exception):  # noqa: N818
+    """This process may not write: its lease is not certain to be its own any more."""
+
+
+class Cluster(Protocol):
+    """The Kubernetes API: reads come from a cache fed by watches, writes go to the server.
+
+    Every write may raise ClusterUnavailable, RequestRejected or NotLeading.
+    """
+
+    def get(self, ref: ObjectRef) -> Manifest | None:
+        """Return the object as last seen, or None. Never modify what is returned."""
+
+    def list(self, kind: Kind, namespace: str, labels: dict[str, str] | None = None) -> Sequence[Manifest]:
+        """Return the objects of a kind in a namespace whose labels contain ``labels``, by name."""
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply with force under the operator's field manager; the result is also in the cache."""
+
+    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str | None) -> Manifest:
+        """Replace the status of one of our kinds.
+
+        With ``resource_version`` the write happens only if the object is still that one, else
+        ClusterUnavailable is raised (a conflict is cured by looking again).
+        """
+
+    async def delete(self, ref: ObjectRef, *, uid: str) -> None:
+        """Delete in the background if the object still has this uid; absent is fine."""
+
+    def record(self, ref: ObjectRef, event: EventRecord) -> None:
+        """Hand an Event about an object to the recorder; never blocks, never raises."""
+
+
+class Router(Protocol):
+    """The built-in router fleet, configured over xDS."""
+
+    def publish(self, namespace: str, routes: Sequence[SplitRoute], pods: Sequence[RouterPod]) -> str:
+        """Make ``routes`` the configuration of the namespace's fleet and return its version.
+
+        Deterministic: the same routes give the same version, and publishing them again sends nothing.
+        ``pods`` are the routers that must acknowledge it.
+        """
+
+    async def acknowledged(self, namespace: str, timeout_seconds: float) -> Acknowledgement:
+        """Wait until every pod has acknowledged or rejected the last published version, at most this long."""
+
+
+class RouterStats(Protocol):
+    """The counters that routers keep."""
+
+    async def read(self, namespace: str, pods: Sequence[RouterPod]) -> Sequence[RouterSample]:
+        """Read all pods at once; a pod that does not answer within a second is absent from the result."""
+
+
+class Clock(Protocol):
+    """Wall-clock time, for what is written into status."""
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
