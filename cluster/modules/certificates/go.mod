@@ -1,0 +1,3 @@
+module penstock.dev/cluster/certificates
+
+go 1.26.0
