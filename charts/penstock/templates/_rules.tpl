@@ -1,0 +1,46 @@
+{{/*
+What the operator may do in the namespaces that it watches. The same rules go into a ClusterRole, or into a Role for
+each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec, on Roles or on CRDs.
+*/}}
+{{- define "penstock.rules" -}}
+# What people write. Read only: the operator never writes a user's spec, labels or annotations.
+- apiGroups: [penstock.dev]
+  resources: [modeldeployments, trafficsplits, driftpolicies]
+  verbs: [get, list, watch]
+# Everything that the operator decides is in status.
+- apiGroups: [penstock.dev]
+  resources: [modeldeployments/status, trafficsplits/status, driftpolicies/status]
+  verbs: [update, patch]
+# A revision's serving pods, and the router fleet of a namespace.
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+# What made a revision, so that upgrading the operator restarts no pod.
+- apiGroups: [apps]
+  resources: [controllerrevisions]
+  verbs: [get, list, watch, create, patch, delete]
+# The endpoint, and a headless Service for each revision, which the routers resolve.
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get, list, watch, create, patch, delete]
+# Serving and router pods run under accounts of their own, which have no token and no rights.
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, list, watch, create, patch, delete]
+# Node drains leave an endpoint with a pod.
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Serving pods and routers are reached by those who need them only.
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# Why a revision is not ready (its pods' termination messages), and which routers must acknowledge a weight.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+# Promoted, RolledBack and the like, beside the object that they are about.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
