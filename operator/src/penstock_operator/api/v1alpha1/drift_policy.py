@@ -40,7 +40,7 @@ class Metric(ApiModel):
 class Action(ApiModel):
     """What follows when a signal class breaches."""
 
-    on: list[Literal["Metrics"]]
+    signals: list[Literal["Metrics"]]
     do: list[Literal["Rollback", "Alert"]]
 
 
@@ -50,4 +50,4 @@ class DriftPolicySpec(ApiModel):
     target: Target
     false_alarms: FalseAlarms = FalseAlarms()
     metrics: list[Metric]
-    actions: list[Action] = Field(default_factory=lambda: [Action(on=["Metrics"], do=["Rollback", "Alert"])])
+    actions: list[Action] = Field(default_factory=lambda: [Action(signals=["Metrics"], do=["Rollback", "Alert"])])
