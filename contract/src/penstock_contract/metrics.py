@@ -1,0 +1,35 @@
+"""Names, labels and units of the metrics that a serving pod exposes."""
+
+#: Labels that every series of a pod carries; constant for the life of the pod.
+REVISION = "revision"
+MODEL = "model"
+MODEL_VERSION = "model_version"
+
+#: Inference requests answered, by HTTP status code.
+REQUESTS_TOTAL = "penstock_requests_total"
+CODE = "code"
+#: Time from the first byte of an inference request to its answer, in seconds.
+REQUEST_DURATION_SECONDS = "penstock_request_duration_seconds"
+#: Time inside ONNX Runtime per run, in seconds.
+RUN_DURATION_SECONDS = "penstock_run_duration_seconds"
+#: Rows (first dimension of the first input) of requests that were answered with 200.
+ROWS_TOTAL = "penstock_rows_total"
+#: Requests inside ONNX Runtime now.
+REQUESTS_IN_FLIGHT = "penstock_requests_in_flight"
+#: Requests that wait for their turn now.
+REQUESTS_QUEUED = "penstock_requests_queued"
+#: Inference requests that never reached the model, by reason.
+REQUESTS_REJECTED_TOTAL = "penstock_requests_rejected_total"
+REASON = "reason"
+#: Time that reading the model and building its session took, in seconds.
+MODEL_LOAD_SECONDS = "penstock_model_load_seconds"
+#: Always 1; its labels tell the versions of the server and of ONNX Runtime.
+SERVER_INFO = "penstock_server_info"
+#: 1 when the pod takes requests, else 0.
+READY = "penstock_ready"
+
+#: Upper bounds of the latency buckets in seconds: about 1.6 apart, so that a quantile is known within 25 percent.
+LATENCY_BUCKETS_SECONDS = (
+    0.00025, 0.0005, 0.001, 0.0016, 0.0025, 0.004, 0.006, 0.01, 0.016, 0.025,
+    0.04, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6, 1.0, 1.6, 2.5, 4.0, 6.0, 10.0, 30.0,
+)  # fmt: skip

@@ -1,0 +1,36 @@
+"""How many requests run at once, how many wait, and who is turned away."""
+
+import asyncio
+
+
+class Overloaded(Exception):  # noqa: N818 - it is a state of the server
+    """As many requests wait as may wait."""
+
+
+class Admission:
+    """Gives ``concurrency_max`` turns at once and lets ``queue_max`` wait, first come, first served."""
+
+    def __init__(self, *, concurrency_max: int, queue_max: int) -> None:
+        self._turns = asyncio.Semaphore(concurrency_max)
+        self._queue_max = queue_max
+        self.in_flight = 0
+        self.queued = 0
+
+    async def acquire(self) -> None:
+        """Wait for a turn; raise Overloaded at once where the queue is full."""
+        if self._turns.locked():
+            if self.queued >= self._queue_max:
+                raise Overloaded(f"{self.in_flight} requests run and {self.queued} wait already")
+            self.queued += 1
+            try:
+                await self._turns.acquire()
+            finally:
+                self.queued -= 1
+        else:
+            await self._turns.acquire()
+        self.in_flight += 1
+
+    def release(self) -> None:
+        """Give a turn back; once for each ``acquire`` that returned."""
+        self.in_flight -= 1
+        self._turns.release()

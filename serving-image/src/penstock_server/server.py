@@ -1,0 +1,206 @@
+"""Start and stop of the server, in order: listen, load, warm up, serve, drain, end."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from aiohttp import web
+
+from penstock_contract.termination import Reason
+from penstock_server import sample
+from penstock_server.admission import Admission
+from penstock_server.app import Identity, ManagementServer, ModelServer
+from penstock_server.cpu import usable_cores
+from penstock_server.inference import Inference
+from penstock_server.lifecycle import Event, Lifecycle
+from penstock_server.log import Log
+from penstock_server.metrics import Metrics
+from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session
+from penstock_server.settings import Settings
+
+_WARM_UP_SECONDS_MAX = 30.0
+#: On top of the request timeout: what a request that was just accepted needs besides its run.
+_SHUTDOWN_SLACK_SECONDS = 1.0
+
+
+class CannotServe(Exception):  # noqa: N818 - an outcome
+    """The server must end; the reason and the message go to whoever started it."""
+
+    def __init__(self, reason: Reason, message: str, *, permanent: bool) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.permanent = permanent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Listener:
+    runner: web.ServerRunner
+    port: int
+
+
+class Server:
+    """One model, served until somebody asks to stop."""
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        serving = settings.serving
+        self._settings = settings
+        self._serving = serving
+        self._log = log
+        self._lifecycle = Lifecycle()
+        self._metrics = Metrics(
+            {"revision": serving.revision, "model": serving.model_name, "model_version": serving.model_version}
+        )
+        self._admission = Admission(concurrency_max=serving.concurrency_max, queue_max=serving.queue_max)
+        self._model_server = ModelServer(
+            identity=Identity(
+                model_name=serving.model_name, model_version=serving.model_version, server_version=_version()
+            ),
+            lifecycle=self._lifecycle,
+            metrics=self._metrics,
+            max_connection_age_seconds=serving.max_connection_age_seconds,
+        )
+        self._stop_asked = asyncio.Event()
+        self._stop_insisted = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain and return; raise CannotServe where it cannot begin."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        self._observe()
+        serving = self._serving
+        management = await self._listen(
+            ManagementServer(lifecycle=self._lifecycle, metrics=self._metrics).web_server(self._log),
+            serving.management_port,
+        )
+        try:
+            public = await self._listen(self._model_server.web_server(self._log), serving.http_port)
+            try:
+                await self._serve(public, management)
+            finally:
+                await public.runner.cleanup()
+        finally:
+            await management.runner.cleanup()
+
+    async def _serve(self, public: _Listener, management: _Listener) -> None:
+        inference = await self._load()
+        try:
+            self._model_server.serve_with(inference)
+            self._lifecycle.handle(Event.LOADED)
+            if self._stop_asked.is_set():
+                return  # no client has ever been sent here, so there is nobody to drain
+            self._announce(inference.session, public, management)
+            await self._stop_asked.wait()
+            await self._drain(public)
+        finally:
+            inference.close()
+
+    async def _load(self) -> Inference:
+        serving, started = self._serving, time.perf_counter()
+        threads = usable_cores()
+        self._log("loading", path=serving.model_path, threads=threads)
+        try:
+            session = await asyncio.to_thread(Session.load, Path(serving.model_path), threads=threads)
+        except LoadFailed as error:
+            raise CannotServe(error.reason, str(error), permanent=error.permanent) from error
+        seconds = time.perf_counter() - started
+        self._metrics.loaded(seconds)
+        self._log("loaded", seconds=round(seconds, 4))
+        await self._warm_up(session)
+        return Inference(
+            session=session,
+            model_name=serving.model_name,
+            model_version=serving.model_version,
+            admission=self._admission,
+            concurrency_max=serving.concurrency_max,
+            timeout_seconds=serving.request_timeout_seconds,
+            metrics=self._metrics,
+        )
+
+    async def _warm_up(self, session: Session) -> None:
+        cancellation = Cancellation()
+        timer = asyncio.get_running_loop().call_later(_WARM_UP_SECONDS_MAX, cancellation.cancel)
+        warm_up = await asyncio.to_thread(session.warm_up, cancellation)
+        timer.cancel()
+        if warm_up.error is None:
+            self._log("warmed-up", seconds=round(warm_up.seconds, 4))
+        else:
+            # A row of zeros may rightly be refused; real requests will show what is really wrong.
+            self._log("warm-up-failed", seconds=round(warm_up.seconds, 4), error=warm_up.error)
+
+    async def _drain(self, public: _Listener) -> None:
+        """Answer on while clients learn that they should leave, then take no more and finish what runs."""
+        seconds = self._serving.drain_seconds
+        self._log("draining", seconds=seconds)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop_insisted.wait(), seconds)
+        await public.runner.cleanup()
+        self._log("stopped")
+
+    def _ask_to_stop(self) -> None:
+        self._lifecycle.handle(Event.STOP_ASKED)
+        if self._stop_asked.is_set():
+            self._stop_insisted.set()  # the second time somebody is in a hurry
+        self._stop_asked.set()
+
+    def _observe(self) -> None:
+        admission, lifecycle = self._admission, self._lifecycle
+        self._metrics.watch(
+            in_flight=lambda: admission.in_flight, queued=lambda: admission.queued, ready=lambda: lifecycle.ready
+        )
+        self._metrics.info(server_version=_version(), onnxruntime_version=ORT_VERSION)
+
+    async def _listen(self, server: web.Server, port: int) -> _Listener:
+        runner = web.ServerRunner(
+            server, shutdown_timeout=self._serving.request_timeout_seconds + _SHUTDOWN_SLACK_SECONDS
+        )
+        await runner.setup()
+        try:
+            listening = _bind(self._settings.host, port)
+        except OSError as error:
+            where = f"{self._settings.host or 'all interfaces'} port {port}"
+            raise CannotServe(
+                Reason.INVALID_CONFIGURATION, f"cannot listen on {where}: {error.strerror or error}", permanent=False
+            ) from error
+        await web.SockSite(runner, listening, backlog=1024).start()
+        return _Listener(runner=runner, port=listening.getsockname()[1])
+
+    def _announce(self, session: Session, public: _Listener, management: _Listener) -> None:
+        serving = self._serving
+        if not self._settings.person:
+            self._log("ready", port=public.port, management_port=management.port)
+            return
+        base = f"http://{_for_url(self._settings.host)}:{public.port}"
+        url = f"{base}/v2/models/{serving.model_name}/infer"
+        self._log(f"{serving.model_name} is served at {url}")
+        self._log("  in:   " + ", ".join(f"{spec.name} {spec}" for spec in session.inputs))
+        self._log("  out:  " + ", ".join(f"{spec.name} {spec}" for spec in session.outputs))
+        self._log(f"  metrics: http://{_for_url(self._settings.host)}:{management.port}/metrics")
+        self._log("Try it:\n  " + sample.curl(url, session.inputs))
+
+
+def _bind(host: str | None, port: int) -> socket.socket:
+    """Return a listening socket; ``host`` None: IPv6 and IPv4 where the kernel has both."""
+    if host is None:
+        with contextlib.suppress(OSError, ValueError):
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
+        return socket.create_server(("", port), backlog=1024)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def _for_url(host: str | None) -> str:
+    name = host or "localhost"
+    return f"[{name}]" if ":" in name else name
+
+
+def _version() -> str:
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "unknown"

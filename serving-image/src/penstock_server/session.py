@@ -1,0 +1,211 @@
+"""The one door to ONNX Runtime: load a model, know its tensors, run it."""
+
+import math
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from penstock_contract.termination import Reason
+from penstock_server.protocol import DTYPES, Array, TensorSpec
+
+ORT_VERSION: str = ort.__version__
+
+#: ONNX Runtime's exceptions have no common base class.
+_ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    one for one in vars(ort_errors).values() if isinstance(one, type) and issubclass(one, Exception)
+)
+_DATATYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+#: What skl2onnx answers for probabilities unless told zipmap=False: one map of class to probability per row.
+_ZIPMAPS = {"seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"}
+_SILENT = 4  # "fatal": failed runs are reported to the client and counted; ONNX Runtime need not print them as well
+_NODE_FAILED = "Non-zero status code returned while running"
+_TERMINATED = "terminate flag"
+#: A synthetic input is no use if making it takes longer than the first request would.
+_WARM_UP_ELEMENTS_MAX = 1 << 24
+
+
+class LoadFailed(Exception):  # noqa: N818 - the word that status shows
+    """The model cannot be served; holds ONNX Runtime's own words."""
+
+    def __init__(self, reason: Reason, message: str, *, permanent: bool = True) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.permanent = permanent
+
+
+class RunFailed(Exception):  # noqa: N818
+    """The model failed on inputs that fit it: its fault, or the server's."""
+
+
+class InputRefused(Exception):  # noqa: N818
+    """ONNX Runtime refused the inputs before it ran anything: the client's fault."""
+
+
+class RunTerminated(Exception):  # noqa: N818
+    """The run was ended from outside because its time was over."""
+
+
+class Cancellation:
+    """Ends the run that it is given to; may be called from any thread, before, during or after the run."""
+
+    def __init__(self) -> None:
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = _SILENT
+
+    def cancel(self) -> None:
+        """Make the run end at its next node."""
+        self.options.terminate = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WarmUp:
+    """What a first run with synthetic inputs showed."""
+
+    seconds: float
+    error: str | None
+
+
+class Session:
+    """A loaded model. ``run`` blocks and may be called from several threads at once."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._zipmaps = frozenset(node.name for node in session.get_outputs() if node.type in _ZIPMAPS)
+        self.inputs: tuple[TensorSpec, ...] = tuple(_spec(node, "input") for node in session.get_inputs())
+        self.outputs: tuple[TensorSpec, ...] = tuple(_spec(node, "output") for node in session.get_outputs())
+
+    @classmethod
+    def load(cls, path: Path, *, threads: int) -> "Session":
+        """Read the model and build its session with ``threads`` per operator; raise LoadFailed."""
+        if not path.is_file():
+            raise LoadFailed(Reason.SOURCE_NOT_FOUND, f"there is no file {path}")
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = _SILENT
+        # Waiting threads that spin would take the CPU that the limit gives from the threads that work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            session = ort.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+        except _ORT_ERRORS as error:
+            raise _load_failed(error) from error
+        except MemoryError as error:
+            raise LoadFailed(Reason.LOAD_FAILED, "not enough memory to load the model", permanent=False) from error
+        return cls(session)
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, Array], cancellation: Cancellation) -> list[Array]:
+        """Return the outputs in order; raise RunFailed, InputRefused or RunTerminated."""
+        try:
+            results = self._session.run(list(outputs), dict(inputs), cancellation.options)
+        except _ORT_ERRORS as error:
+            raise _run_failed(error) from error
+        except (RuntimeError, ValueError, UnicodeDecodeError, MemoryError) as error:
+            raise RunFailed(str(error) or type(error).__name__) from error
+        return [
+            _unzip(name, result) if name in self._zipmaps else np.asarray(result)
+            for name, result in zip(outputs, results, strict=True)
+        ]
+
+    def warm_up(self, cancellation: Cancellation) -> WarmUp:
+        """Run once with zeros, or with ones where the model fails on zeros, so that first requests are not slow.
+
+        A failure is told, not raised: a model may rightly refuse a row that no client would send.
+        """
+        started = time.perf_counter()
+        elements = sum(math.prod(_smallest(spec.shape)) for spec in self.inputs)
+        if elements > _WARM_UP_ELEMENTS_MAX:
+            return WarmUp(seconds=0.0, error=f"skipped: the smallest input has {elements} elements")
+        error: str | None = None
+        for fill in (0, 1):
+            try:
+                self.run([spec.name for spec in self.outputs], self.synthetic(fill), cancellation)
+            except (RunFailed, InputRefused, RunTerminated) as failure:
+                error = str(failure)
+            else:
+                error = None
+                break
+        return WarmUp(seconds=time.perf_counter() - started, error=error)
+
+    def synthetic(self, fill: int) -> dict[str, Array]:
+        """Return the smallest inputs that fit the model, filled with one number (or its text)."""
+        return {
+            spec.name: np.full(
+                _smallest(spec.shape), str(fill) if spec.datatype == "BYTES" else fill, dtype=DTYPES[spec.datatype]
+            )
+            for spec in self.inputs
+        }
+
+
+def _smallest(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(1 if size < 0 else size for size in shape)
+
+
+def _spec(node: Any, role: str) -> TensorSpec:
+    if node.type in _ZIPMAPS and role == "output":
+        return TensorSpec(name=node.name, datatype="FP32", shape=(-1, -1))
+    datatype = _DATATYPES.get(node.type)
+    if datatype is None:
+        advice = "; export the model with zipmap=False" if "map(" in node.type else ""
+        raise LoadFailed(
+            Reason.LOAD_FAILED,
+            f"{role} {node.name!r} has type {node.type}, which the protocol cannot carry: only tensors of "
+            f"booleans, numbers and strings can be served{advice}",
+        )
+    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape or ())
+    return TensorSpec(name=node.name, datatype=datatype, shape=shape)
+
+
+def _unzip(name: str, rows: list[dict[Any, float]]) -> Array:
+    """Return probabilities [rows, classes], classes in ascending order of their labels."""
+    if not rows:
+        return np.zeros((0, 0), dtype=np.float32)
+    classes = sorted(rows[0])
+    try:
+        return np.array([[row[one] for one in classes] for row in rows], dtype=np.float32)
+    except KeyError as error:
+        raise RunFailed(f"output {name!r} has different classes in different rows: {error}") from error
+
+
+def _load_failed(error: Exception) -> LoadFailed:
+    message = _words(error)
+    if isinstance(error, ort_errors.InvalidProtobuf):
+        return LoadFailed(Reason.NOT_ONNX, message)
+    if "is not a registered function/op" in message or "No Op registered for" in message:
+        return LoadFailed(Reason.UNKNOWN_OPERATOR, message)
+    return LoadFailed(Reason.LOAD_FAILED, message, permanent="bad_alloc" not in message)
+
+
+def _run_failed(error: Exception) -> Exception:
+    message = _words(error)
+    if _TERMINATED in message:
+        return RunTerminated(message)
+    if isinstance(error, ort_errors.InvalidArgument) and _NODE_FAILED not in message:
+        return InputRefused(message)
+    return RunFailed(message)
+
+
+def _words(error: Exception) -> str:
+    """Return ONNX Runtime's message without the source file and line of its own C++ code."""
+    text = re.sub(r"\s*/[^\s:]+\.(?:cc|h|cpp|hpp):\d+\s+(?:[^\n]*?\)\s)?", " ", str(error))
+    return " ".join(text.split())

@@ -1,0 +1,78 @@
+"""What the server is told, by its command line on a laptop or by its environment in a pod."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock_contract.environment import InvalidEnvironment, ServingEnvironment
+from penstock_contract.termination import TERMINATION_LOG, TERMINATION_LOG_VARIABLE
+
+_LAPTOP_TIMEOUT_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that the server needs to know. ``host`` None: all interfaces; ``person``: someone reads along."""
+
+    serving: ServingEnvironment
+    host: str | None
+    person: bool
+    termination_log: Path
+
+
+def read(arguments: Sequence[str], env: Mapping[str, str]) -> Settings:
+    """Return the settings; raise InvalidEnvironment, or exit with a usage message for a wrong command line."""
+    options = _parser().parse_args(arguments)
+    if options.model is None:
+        serving = _from_environment(env)
+        return Settings(serving=serving, host=options.host, person=False, termination_log=termination_log(env))
+    serving = ServingEnvironment(
+        model_name=options.name or _name_of(options.model),
+        revision="local",
+        namespace="local",
+        model_path=options.model,
+        model_version=options.version or "",
+        request_timeout_seconds=_LAPTOP_TIMEOUT_SECONDS,
+        http_port=options.port,
+        management_port=options.management_port,
+        drain_seconds=0,
+    )
+    return Settings(
+        serving=serving, host=options.host or "127.0.0.1", person=True, termination_log=termination_log(env)
+    )
+
+
+def termination_log(env: Mapping[str, str]) -> Path:
+    """Return where last words go."""
+    return Path(env.get(TERMINATION_LOG_VARIABLE, TERMINATION_LOG))
+
+
+def _from_environment(env: Mapping[str, str]) -> ServingEnvironment:
+    try:
+        return ServingEnvironment.from_env(env)
+    except InvalidEnvironment as error:
+        raise InvalidEnvironment(f"{error} (on a laptop, name the model: penstock-server MODEL.onnx)") from None
+
+
+def _name_of(model: str) -> str:
+    """Return a name from the file's that needs no escaping in a URL."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem).strip("-") or "model"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="penstock-server",
+        description="Serve an ONNX model by Open Inference Protocol v2. Without MODEL.onnx, the PENSTOCK_* "
+        "variables say what to serve, as the operator sets them in a pod.",
+    )
+    parser.add_argument("model", nargs="?", metavar="MODEL.onnx", help="the model to serve")
+    parser.add_argument("--name", help="model name in URLs and answers (default: the file's name)")
+    parser.add_argument("--version", help="model version in URLs and answers (default: none)")
+    parser.add_argument("--host", help="address to listen on (default: 127.0.0.1, in a pod all interfaces)")
+    parser.add_argument("--port", type=int, default=8080, help="port of the protocol, 0: any free one (default: 8080)")
+    parser.add_argument(
+        "--management-port", type=int, default=8081, help="port of probes and metrics, 0: any free one (default: 8081)"
+    )
+    return parser
