@@ -1,0 +1,109 @@
+"""Reads the counters that Envoy keeps, from every router of a namespace at once."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import aiohttp
+
+from penstock_operator.adapters.xds.naming import ClusterName
+from penstock_operator.core.manifests.router import STATS_PORT
+from penstock_operator.core.manifests.router_bootstrap import (
+    BOOT_HEADER,
+    EDGE_SHIFT_MS,
+    LATENCY_EDGES_MS,
+    LATENCY_END_MS,
+)
+from penstock_operator.core.routes import LatencyCounts, RevisionCounters, RouterPod, RouterSample
+
+# Envoy's own text form is a tenth of the Prometheus one: a histogram is one line of `B<edge>(<interval>,<total>)`.
+_PATH = "/stats"
+_CLASSES = ("upstream_rq_2xx", "upstream_rq_3xx", "upstream_rq_4xx", "upstream_rq_5xx")
+_ERROR_CLASSES = ("upstream_rq_4xx", "upstream_rq_5xx")
+_MILLISECONDS = 1000
+_NO_LATENCY = LatencyCounts(
+    le=tuple(edge / _MILLISECONDS for edge in LATENCY_EDGES_MS), counts=(0,) * (len(LATENCY_EDGES_MS) + 1)
+)
+
+
+class HttpRouterStats:
+    """Implements the RouterStats port over the routers' statistics port. The session belongs to the caller."""
+
+    def __init__(self, session: aiohttp.ClientSession, *, port: int = STATS_PORT, timeout_seconds: float = 1.0) -> None:
+        self._session = session
+        self._port = port
+        self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+
+    async def read(self, namespace: str, pods: Sequence[RouterPod]) -> Sequence[RouterSample]:
+        """Read all pods at once; a pod that does not answer in time or makes no sense is absent from the result."""
+        samples = await asyncio.gather(*(self._read_pod(namespace, pod) for pod in pods))
+        return [sample for sample in samples if sample is not None]
+
+    async def _read_pod(self, namespace: str, pod: RouterPod) -> RouterSample | None:
+        host = f"[{pod.ip}]" if ":" in pod.ip else pod.ip
+        query = {"usedonly": "", "histogram_buckets": "cumulative", "filter": f"^cluster\\.{namespace}/"}
+        try:
+            async with self._session.get(
+                f"http://{host}:{self._port}{_PATH}", params=query, timeout=self._timeout, allow_redirects=False
+            ) as response:
+                boot = response.headers.get(BOOT_HEADER, "")
+                if response.status != 200 or not boot:  # noqa: PLR2004
+                    return None
+                text = await response.text()
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeDecodeError):
+            return None
+        try:
+            return RouterSample(pod=pod.name, boot=boot, counters=parse_counters(text, namespace))
+        except ValueError:
+            return None
+
+
+def parse_counters(text: str, namespace: str) -> dict[tuple[str, str], RevisionCounters]:
+    """Return the counters in Envoy's text form by (split, revision). Raises ValueError for what is not that form."""
+    clusters: dict[str, dict[str, str]] = {}
+    for line in text.splitlines():
+        name, found, value = line.partition(": ")
+        cluster, _, statistic = name.removeprefix("cluster.").rpartition(".")
+        if found and cluster:
+            clusters.setdefault(cluster, {})[statistic] = value
+    counters: dict[tuple[str, str], RevisionCounters] = {}
+    for text_name, statistics in clusters.items():
+        cluster_name = ClusterName.parse_stats(text_name)
+        if cluster_name.namespace == namespace:
+            counters[cluster_name.split, cluster_name.revision] = _counters(statistics)
+    return counters
+
+
+def _counters(statistics: dict[str, str]) -> RevisionCounters:
+    def number(statistic: str) -> int:
+        return int(statistics.get(statistic, "0"))
+
+    # Of the classes and not of `completed`: read while requests are counted, errors must not exceed requests.
+    answers = {answer: number(answer) for answer in _CLASSES}
+    return RevisionCounters(
+        requests=sum(answers.values()),
+        errors=sum(answers[answer] for answer in _ERROR_CLASSES),
+        latency=_latency(statistics.get("upstream_rq_time", ""), timeouts=number("upstream_rq_timeout")),
+        healthy_hosts=number("membership_healthy"),
+    )
+
+
+def _latency(text: str, *, timeouts: int) -> LatencyCounts:
+    """Return the histogram; requests that the router gave up on are in no bucket of Envoy's, so in the last here."""
+    buckets = list(_buckets(text))
+    if not buckets:
+        return replace(_NO_LATENCY, counts=(*_NO_LATENCY.counts[:-1], timeouts))
+    if buckets[-1][0] != LATENCY_END_MS:
+        raise ValueError(f"the last latency bucket ends at {buckets[-1][0]} ms, not at {LATENCY_END_MS}")
+    cumulative = [total for _, total in buckets]
+    counts = [total - below for below, total in pairwise([0, *cumulative])]
+    counts[-1] += timeouts
+    le = tuple((edge_ms + EDGE_SHIFT_MS) / _MILLISECONDS for edge_ms, _ in buckets[:-1])
+    return LatencyCounts(le=le, counts=tuple(counts))
+
+
+def _buckets(text: str) -> Iterator[tuple[float, int]]:
+    for bucket in text.split():
+        edge, _, pair = bucket.removeprefix("B").partition("(")
+        yield float(edge), int(pair.rstrip(")").partition(",")[2])
