@@ -1,0 +1,150 @@
+"""The composition root: reads the settings, builds every part, runs the process."""
+
+import asyncio
+import logging
+import os
+import secrets
+import sys
+import time
+from contextlib import AsyncExitStack
+
+from penstock_operator import app
+from penstock_operator.adapters import leader_endpoint, log
+from penstock_operator.adapters.api_client import ApiClient, load_access
+from penstock_operator.adapters.cache import ObjectCache
+from penstock_operator.adapters.events import EventRecorder
+from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesCluster
+from penstock_operator.adapters.lease import KubernetesLease
+from penstock_operator.adapters.metrics import Metrics
+from penstock_operator.adapters.ops_server import Heartbeat, OpsServer
+from penstock_operator.adapters.resync import Resync
+from penstock_operator.adapters.watch_sink import CacheSink
+from penstock_operator.core.fanout import affected
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef
+from penstock_operator.election import Elector
+from penstock_operator.intake import Intake
+from penstock_operator.ports import Cluster
+from penstock_operator.queue import Reconciler, WorkQueue
+from penstock_operator.settings import Settings, SettingsError, read_settings
+
+_LOG = logging.getLogger(__name__)
+
+
+class SystemClock:
+    """Wall-clock time, for what is written into status."""
+
+    def now(self) -> float:
+        """Return Unix time in seconds."""
+        return time.time()
+
+
+def main() -> None:
+    """Run the operator until SIGTERM; exit status 2 for settings that cannot be read."""
+    try:
+        settings = read_settings()
+    except SettingsError as error:
+        sys.exit(f"penstock-operator: {error}")
+    log.configure(settings.log_level)
+    status = asyncio.run(_run(settings))
+    logging.shutdown()
+    os._exit(status)  # nothing is left to save, and no library's thread may delay the exit
+
+
+async def _run(settings: Settings) -> int:
+    metrics = Metrics()
+    heartbeat = Heartbeat()
+    cache = ObjectCache()
+    ops = OpsServer(
+        host="", port=settings.ops_port, registry=metrics.registry, heartbeat=heartbeat, ready=lambda: _unready(cache)
+    )
+    ops.start()
+    stop = app.Stop()
+    stop.claim_signals()
+    access = await load_access()
+    async with AsyncExitStack() as stack:
+        lease_client = await stack.enter_async_context(ApiClient(access, may_write=lambda: True, observer=metrics))
+        elector = _elector(settings, lease_client)
+        client = await stack.enter_async_context(ApiClient(access, may_write=elector.may_write, observer=metrics))
+        recorder = EventRecorder(client, instance=settings.pod_name, on_drop=metrics.event_dropped)
+        cluster = KubernetesCluster(client, cache, recorder)
+        queue = WorkQueue(build_reconcilers(settings, cluster), observer=metrics, workers=settings.workers)
+        _connect(cache, queue)
+        resync = Resync(cluster.resync, namespaces=settings.watch_namespaces, interval_seconds=settings.resync_seconds)
+        sink = CacheSink(cache, on_gap=resync.request)
+        intake = Intake(
+            access,
+            namespaces=settings.watch_namespaces,
+            child_selector=CHILD_SELECTOR,
+            sink=sink,
+            until_listed=resync.until_listed,
+            claim_signals=stop.claim_signals,
+        )
+        metrics.watch(
+            cache=cache,
+            last_event=sink.last_event,
+            queue_depth=lambda: queue.depth,
+            queue_oldest_seconds=queue.oldest_age,
+        )
+
+        async def open_to_routers() -> None:
+            if settings.pod_ip:
+                await leader_endpoint.point_to(
+                    client,
+                    namespace=settings.operator_namespace,
+                    pod_ip=settings.pod_ip,
+                    pod_name=settings.pod_name,
+                    port=settings.xds_port,
+                )
+
+        async def close_to_routers() -> None:
+            pass
+
+        parts = app.Parts(
+            metrics=metrics,
+            heartbeat=heartbeat,
+            queue=queue,
+            elector=elector,
+            background=(intake.run, resync.run, recorder.run),
+            until_listed=resync.listed.wait,
+            flush_events=recorder.flush,
+            open_to_routers=open_to_routers,
+            close_to_routers=close_to_routers,
+        )
+        return await app.run(parts, stop)
+
+
+def build_reconcilers(settings: Settings, cluster: Cluster) -> dict[Kind, Reconciler]:
+    """Return the reconciler of each kind."""
+    del settings, cluster
+    return {}
+
+
+def _elector(settings: Settings, client: ApiClient) -> Elector:
+    """Each process has its own identity; one that starts again in the same pod is the heir of its predecessor."""
+    pod = f"{settings.pod_name}_{settings.pod_uid}_" if settings.pod_uid else None
+    return Elector(
+        store=KubernetesLease(client, namespace=settings.operator_namespace, name=settings.lease_name),
+        identity=f"{pod or settings.pod_name + '_'}{secrets.token_hex(4)}",
+        heir_of=pod,
+    )
+
+
+def _connect(cache: ObjectCache, queue: WorkQueue) -> None:
+    """Make every change of the cache mark the objects that depend on it."""
+
+    def on_change(ref: ObjectRef, old: Manifest | None, new: Manifest | None) -> None:
+        for state in (old, new):
+            if state is not None:
+                for key in affected(ref.kind, state, cache.list):
+                    queue.add(key)
+
+    cache.subscribe(on_change)
+
+
+def _unready(cache: ObjectCache) -> str | None:
+    missing = [kind.resource.plural for kind in Kind if not cache.synced(kind)]
+    return f"not listed yet: {', '.join(missing)}" if missing else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Which of our objects must be looked at again when some object changes."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from penstock_operator.core.names import APP_NAME, MODEL_DEPLOYMENT, ROUTER
+from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest, ObjectRef, ref_of
+
+#: Returns the known objects of a kind in a namespace.
+Listing = Callable[[Kind, str], Sequence[Manifest]]
+
+
+def affected(kind: Kind, manifest: Manifest, listing: Listing) -> frozenset[ObjectRef]:
+    """Return the keys to reconcile after ``manifest`` came, changed or went.
+
+    A pure function of the object and of ``listing``; call it with the old and with the new state of a change.
+    """
+    return frozenset(ref for rule in _RULES.get(kind, _CHILD_RULES) for ref in rule(kind, manifest, listing))
+
+
+def _itself(kind: Kind, manifest: Manifest, _: Listing) -> Iterator[ObjectRef]:
+    yield ref_of(kind, manifest)
+
+
+def _splits_of_model_deployment(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    for split in listing(Kind.TRAFFIC_SPLIT, metadata["namespace"]):
+        if metadata["name"] in (stable_of(split), split["metadata"]["name"]):
+            yield ref_of(Kind.TRAFFIC_SPLIT, split)
+
+
+def _model_deployments_of_split(_: Kind, manifest: Manifest, __: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    for name in {stable_of(manifest), metadata["name"]} - {None}:
+        yield ObjectRef(kind=Kind.MODEL_DEPLOYMENT, namespace=metadata["namespace"], name=str(name))
+
+
+def _rivals_of_split(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
+    """Two splits over one ModelDeployment: the one that waits must learn when the other goes."""
+    for split in listing(Kind.TRAFFIC_SPLIT, manifest["metadata"]["namespace"]):
+        if split["metadata"]["name"] != manifest["metadata"]["name"] and stable_of(split) == stable_of(manifest):
+            yield ref_of(Kind.TRAFFIC_SPLIT, split)
+
+
+def _policies_of_split(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    named = _policies(manifest)
+    for policy in listing(Kind.DRIFT_POLICY, metadata["namespace"]):
+        if policy["metadata"]["name"] in named or _target_of(policy) == metadata["name"]:
+            yield ref_of(Kind.DRIFT_POLICY, policy)
+
+
+def _splits_of_policy(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    for split in listing(Kind.TRAFFIC_SPLIT, metadata["namespace"]):
+        if metadata["name"] in _policies(split) or split["metadata"]["name"] == _target_of(manifest):
+            yield ref_of(Kind.TRAFFIC_SPLIT, split)
+
+
+def _controller(_: Kind, manifest: Manifest, __: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    for owner in metadata.get("ownerReferences") or ():
+        if not owner.get("controller"):
+            continue
+        for kind in CUSTOM_KINDS:
+            group = str(owner.get("apiVersion", "")).partition("/")[0]
+            if (group, owner.get("kind")) == (kind.resource.group, kind.resource.kind):
+                yield ObjectRef(kind=kind, namespace=metadata["namespace"], name=owner["name"])
+
+
+def _labelled(_: Kind, manifest: Manifest, __: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    if name := (metadata.get("labels") or {}).get(MODEL_DEPLOYMENT):
+        yield ObjectRef(kind=Kind.MODEL_DEPLOYMENT, namespace=metadata["namespace"], name=name)
+
+
+def _splits_of_router(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
+    metadata = manifest["metadata"]
+    if (metadata.get("labels") or {}).get(APP_NAME) == ROUTER:
+        for split in listing(Kind.TRAFFIC_SPLIT, metadata["namespace"]):
+            yield ref_of(Kind.TRAFFIC_SPLIT, split)
+
+
+def stable_of(split: Manifest) -> str | None:
+    """Return the ModelDeployment that a TrafficSplit names, whatever state its manifest is in."""
+    return _text(_mapping(_mapping(split.get("spec")).get("stable")).get("modelDeployment"))
+
+
+def _policies(split: Manifest) -> frozenset[str]:
+    named = _mapping(split.get("spec")).get("policies")
+    return frozenset(str(name) for name in named) if isinstance(named, list) else frozenset()
+
+
+def _target_of(policy: Manifest) -> str | None:
+    return _text(_mapping(_mapping(policy.get("spec")).get("target")).get("name"))
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+_Rule = Callable[[Kind, Manifest, Listing], Iterator[ObjectRef]]
+
+_RULES: dict[Kind, tuple[_Rule, ...]] = {
+    Kind.MODEL_DEPLOYMENT: (_itself, _splits_of_model_deployment),
+    Kind.TRAFFIC_SPLIT: (_itself, _model_deployments_of_split, _rivals_of_split, _policies_of_split),
+    Kind.DRIFT_POLICY: (_itself, _splits_of_policy),
+}
+_CHILD_RULES: tuple[_Rule, ...] = (_controller, _labelled, _splits_of_router)
