@@ -1,5 +1,6 @@
 """Entry point for ``python3 -m embedded`` (from cluster/) or ``python3 cluster/embedded``."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -7,7 +8,5 @@ if not __package__:
     # Run as a folder: relative imports need the package's parent on the path.
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from embedded.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(importlib.import_module("embedded.cli").main())

@@ -136,7 +136,7 @@ def _compile(go: Path, module: GoModule, output: Path) -> None:
         last_lines = "\n".join(result.stderr.splitlines()[-20:])
         raise ClusterError(
             f"building {module.folder} failed:\n{last_lines}\n"
-            "The Go modules come from GOPROXY (see `go env GOPROXY`): check that it can be reached, then run this again."
+            "The Go modules come from GOPROXY (see `go env GOPROXY`): check that it answers, then run this again."
         )
 
 

@@ -264,9 +264,8 @@ class ControlPlane:
             return
         suspect = dead[0] if dead else API_SERVER
         why = f"{suspect} died" if dead else f"{START_SECONDS:.0f} s went by"
-        raise ClusterError(
-            f"waited for {what}, but {why}; the end of {self.log_path(suspect)}:\n{processes.tail(self.log_path(suspect))}"
-        )
+        log = self.log_path(suspect)
+        raise ClusterError(f"waited for {what}, but {why}; the end of {log}:\n{processes.tail(log)}")
 
     def _has_died(self, component: str) -> bool:
         return processes.find(self.run_dir, component) is not None and not self.is_alive(component)
@@ -369,6 +368,8 @@ class ControlPlane:
             "service-cluster-ip-range": SERVICE_CIDR,
             "kube-api-qps": 200,
             "kube-api-burst": 400,
+            # Else it makes a folder in /usr/libexec.
+            "flex-volume-plugin-dir": self.directory / "volume-plugins",
             **nodes,
         }
 

@@ -3,6 +3,7 @@
 import random
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 # Below the kernel's ephemeral range (32768 up) and the NodePorts (30000 up): a port found free here is not taken by
 # an outgoing connection while its server restarts.
@@ -37,3 +38,13 @@ def _random_free(*, taken: set[int]) -> int:
         port = random.choice(CANDIDATES)  # noqa: S311  # not a secret
         if port not in taken and is_free(port):
             return port
+
+
+def accepts(path: Path) -> bool:
+    """Tell whether a server listens on the Unix socket at ``path``."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True

@@ -1,5 +1,6 @@
 """Daemons that are found again by their record, and ended by their pid only."""
 
+import contextlib
 import json
 import os
 import signal
@@ -77,12 +78,18 @@ def find(run_dir: Path, name: str) -> ProcessRecord | None:
     return _parse_record(run_dir / f"{name}.pid.json")
 
 
+def identify(pid: int, name: str = "") -> ProcessRecord | None:
+    """Return a record of the process that has ``pid`` now, or None where there is none."""
+    start_ticks = _start_ticks(pid)
+    if start_ticks is None:
+        return None
+    return ProcessRecord(name=name, pid=pid, start_ticks=start_ticks, boot_id=boot_id())
+
+
 def is_alive(record: ProcessRecord) -> bool:
     """Tell whether exactly this process still runs (a zombie does not)."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(record.pid, os.WNOHANG)  # reap, where it is a child of ours
-    except ChildProcessError:
-        pass
     return boot_id() == record.boot_id and _start_ticks(record.pid) == record.start_ticks
 
 
