@@ -8,6 +8,8 @@ import sys
 import time
 from contextlib import AsyncExitStack
 
+import aiohttp
+
 from penstock_operator import app
 from penstock_operator.adapters import leader_endpoint, log
 from penstock_operator.adapters.api_client import ApiClient, load_access
@@ -18,13 +20,17 @@ from penstock_operator.adapters.lease import KubernetesLease
 from penstock_operator.adapters.metrics import Metrics
 from penstock_operator.adapters.ops_server import Heartbeat, OpsServer
 from penstock_operator.adapters.resync import Resync
+from penstock_operator.adapters.router_stats import HttpRouterStats
 from penstock_operator.adapters.watch_sink import CacheSink
+from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.fanout import affected
+from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
-from penstock_operator.election import Elector
+from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
-from penstock_operator.ports import Cluster
+from penstock_operator.ports import Clock, Cluster, Router, RouterStats
 from penstock_operator.queue import Reconciler, WorkQueue
+from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
 from penstock_operator.settings import Settings, SettingsError, read_settings
 
 _LOG = logging.getLogger(__name__)
@@ -63,11 +69,17 @@ async def _run(settings: Settings) -> int:
     access = await load_access()
     async with AsyncExitStack() as stack:
         lease_client = await stack.enter_async_context(ApiClient(access, may_write=lambda: True, observer=metrics))
-        elector = _elector(settings, lease_client)
-        client = await stack.enter_async_context(ApiClient(access, may_write=elector.may_write, observer=metrics))
+        leadership = _leadership(settings, lease_client)
+        client = await stack.enter_async_context(ApiClient(access, may_write=leadership.may_write, observer=metrics))
         recorder = EventRecorder(client, instance=settings.pod_name, on_drop=metrics.event_dropped)
         cluster = KubernetesCluster(client, cache, recorder)
-        queue = WorkQueue(build_reconcilers(settings, cluster), observer=metrics, workers=settings.workers)
+        # A router that counts is one that connects from its pod's address; outside of pods there is none to compare.
+        router = XdsServer(verify_peers=bool(settings.pod_ip))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        reconcilers = build_reconcilers(
+            settings=settings, cluster=cluster, router=router, statistics=HttpRouterStats(session), clock=SystemClock()
+        )
+        queue = WorkQueue(reconcilers, observer=metrics, workers=settings.workers)
         _connect(cache, queue)
         resync = Resync(cluster.resync, namespaces=settings.watch_namespaces, interval_seconds=settings.resync_seconds)
         sink = CacheSink(cache, on_gap=resync.request)
@@ -87,6 +99,8 @@ async def _run(settings: Settings) -> int:
         )
 
         async def open_to_routers() -> None:
+            await router.stop()  # of an attempt that ended half-way
+            await router.start(_bind_address(settings), settings.xds_port)
             if settings.pod_ip:
                 await leader_endpoint.point_to(
                     client,
@@ -97,13 +111,13 @@ async def _run(settings: Settings) -> int:
                 )
 
         async def close_to_routers() -> None:
-            pass
+            await router.stop(0.5)
 
         parts = app.Parts(
             metrics=metrics,
             heartbeat=heartbeat,
             queue=queue,
-            elector=elector,
+            leadership=leadership,
             background=(intake.run, resync.run, recorder.run),
             until_listed=resync.listed.wait,
             flush_events=recorder.flush,
@@ -113,20 +127,32 @@ async def _run(settings: Settings) -> int:
         return await app.run(parts, stop)
 
 
-def build_reconcilers(settings: Settings, cluster: Cluster) -> dict[Kind, Reconciler]:
+def build_reconcilers(
+    *, settings: Settings, cluster: Cluster, router: Router, statistics: RouterStats, clock: Clock
+) -> dict[Kind, Reconciler]:
     """Return the reconciler of each kind."""
-    del settings, cluster
-    return {}
+    del router, statistics
+    image = ServingImage(image=settings.serving_image, pull_policy=settings.image_pull_policy)
+    return {
+        Kind.MODEL_DEPLOYMENT: ModelDeploymentReconciler(cluster=cluster, clock=clock, image=image),
+    }
 
 
-def _elector(settings: Settings, client: ApiClient) -> Elector:
+def _leadership(settings: Settings, client: ApiClient) -> Leadership:
     """Each process has its own identity; one that starts again in the same pod is the heir of its predecessor."""
+    if not settings.leader_election:
+        return SoleReplica()
     pod = f"{settings.pod_name}_{settings.pod_uid}_" if settings.pod_uid else None
     return Elector(
         store=KubernetesLease(client, namespace=settings.operator_namespace, name=settings.lease_name),
         identity=f"{pod or settings.pod_name + '_'}{secrets.token_hex(4)}",
         heir_of=pod,
     )
+
+
+def _bind_address(settings: Settings) -> str:
+    """Listen in the family of the pod's own address, so that routers' addresses compare with those of their pods."""
+    return "[::]" if ":" in settings.pod_ip else "0.0.0.0"  # noqa: S104 - a pod's port; the chart's policy guards it
 
 
 def _connect(cache: ObjectCache, queue: WorkQueue) -> None:

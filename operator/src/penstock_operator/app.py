@@ -7,12 +7,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from penstock_operator.adapters.metrics import Metrics
 from penstock_operator.adapters.ops_server import Heartbeat
 from penstock_operator.core.objects import Kind
-from penstock_operator.election import Elector
+from penstock_operator.election import Leadership
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
 from penstock_operator.queue import WorkQueue
 
@@ -21,16 +21,6 @@ _BEAT_SECONDS = 1.0
 _FIRST_RECONCILES_SECONDS = 60.0
 _LEAVE_SECONDS = 4.0
 _FLUSH_SECONDS = 1.0
-
-
-class XdsServer(Protocol):
-    """The port that routers take their configuration from."""
-
-    async def start(self, host: str, port: int) -> int:
-        """Open the port."""
-
-    async def stop(self, grace_seconds: float) -> None:
-        """Close it; connected routers keep what they have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +34,7 @@ class Parts:
     metrics: Metrics
     heartbeat: Heartbeat
     queue: WorkQueue
-    elector: Elector
+    leadership: Leadership
     background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
     until_listed: Callable[[], Awaitable[Any]]
     flush_events: Callable[[], Coroutine[Any, Any, None]]
@@ -86,11 +76,11 @@ async def run(parts: Parts, stop: Stop) -> int:
 
 async def _lead(parts: Parts) -> None:
     """Wait for the lease, then work. Never returns while the lease is held."""
-    await parts.elector.acquire()
+    await parts.leadership.acquire()
     _LOG.info("leading")
     parts.metrics.leads(leading=True)
     async with asyncio.TaskGroup() as group:
-        group.create_task(_hold_or_die(parts.elector), name="lease")
+        group.create_task(_hold_or_die(parts.leadership), name="lease")
         await parts.until_listed()
         group.create_task(parts.queue.run(), name="queue")
         if not await parts.queue.drained_once(Kind.TRAFFIC_SPLIT, _FIRST_RECONCILES_SECONDS):
@@ -98,9 +88,9 @@ async def _lead(parts: Parts) -> None:
         await _insist(parts.open_to_routers)
 
 
-async def _hold_or_die(elector: Elector) -> None:
+async def _hold_or_die(leadership: Leadership) -> None:
     """Exit on loss, without a word to anybody: another may be leading already."""
-    await elector.hold()
+    await leadership.hold()
     _LOG.error("the lease is lost; exiting, so that there are never two writers")
     logging.shutdown()
     os._exit(1)
@@ -128,7 +118,7 @@ async def _leave(parts: Parts, leading: asyncio.Task[None], others: list[asyncio
                 await parts.flush_events()
             if flushing.expired():
                 _LOG.info("some events were left behind")
-            await parts.elector.release()
+            await parts.leadership.release()
             await parts.close_to_routers()
             await asyncio.gather(*(_cancelled(task) for task in others))
     except TimeoutError:
