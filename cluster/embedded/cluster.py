@@ -73,7 +73,7 @@ class Cluster:
             self.layout.state.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self.layout.originals.exists():
                 firewall.refuse_foreign()
-                originals.record(self.layout.originals)
+                originals.record(self.layout.originals, firewall=firewall.present())
             cgroups.prepare()
             network.prepare()
             firewall.prepare()

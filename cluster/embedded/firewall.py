@@ -13,7 +13,7 @@ MASQUERADE_CHAIN = "PENSTOCK-MASQUERADE"
 FORWARD_CHAIN = "PENSTOCK-FORWARD"
 # KUBE-: kube-proxy and kubelet; CNI-: the portmap plugin, for a pod's hostPort.
 OURS = re.compile(r"^(KUBE-|CNI-|PENSTOCK-)")
-FAMILIES = ("iptables", "ip6tables")
+FAMILIES = {"iptables": "ip", "ip6tables": "ip6"}  # and the names that nft has for them
 
 # Pods leave under the machine's address; a machine whose policy is to drop what it forwards lets theirs through.
 _RULES = f"""\
@@ -53,15 +53,36 @@ def prepare() -> None:
             shell.run(["iptables", "-w", *(word.format("-A") for word in rule)])
 
 
-def remove() -> None:
-    """Delete our chains, and the rules elsewhere that jump to them."""
+def present() -> list[str]:
+    """Return the tables, and the chains with names like ours, that are there now: ``family/table[/chain]``."""
+    found: list[str] = []
     for family in FAMILIES:
-        if script := removal(_saved(family)):
+        saved = _saved(family)
+        found += [f"{family}/{table}" for table, _ in _tables(saved)]
+        found += [f"{family}/{table}/{chain}" for table, chain in chains_in(saved)]
+    return found
+
+
+def remove(*, keep: frozenset[str]) -> None:
+    """Delete our chains, the rules elsewhere that jump to them, and tables that are empty then; not those in ``keep``.
+
+    ``keep`` is what ``present`` returned before the first ``up``.
+    """
+    for family, nft_family in FAMILIES.items():
+        kept_chains = frozenset(name.rpartition("/")[2] for name in keep if name.startswith(f"{family}/"))
+        if script := removal(_saved(family), keep=kept_chains):
             shell.run([f"{family}-restore", "--noflush"], stdin=script)
+        for table, lines in _tables(_saved(family)):
+            # iptables never deletes the tables that it makes on the way; an empty one with no policy is without effect.
+            is_empty = all(line.split()[1:2] == ["ACCEPT"] and line.startswith(":") for line in lines)
+            if is_empty and f"{family}/{table}" not in keep:
+                shell.succeeds(["nft", "delete", "table", nft_family, table])
 
 
-def removal(saved: str) -> str:
+def removal(saved: str, *, keep: frozenset[str] = frozenset()) -> str:
     r"""Return the input for ``iptables-restore`` that takes our chains out of ``saved``; empty where there are none.
+
+    Chains in ``keep`` are somebody else's, in spite of their names.
 
     >>> print(removal("*nat\n:OUTPUT ACCEPT [0:0]\n:KUBE-X - [0:0]\n-A OUTPUT -j KUBE-X\n-A OUTPUT -j MINE\nCOMMIT\n"))
     *nat
@@ -73,8 +94,9 @@ def removal(saved: str) -> str:
     """
     script: list[str] = []
     for table, lines in _tables(saved):
-        chains = [line[1:].split()[0] for line in lines if line.startswith(":") and OURS.match(line[1:])]
-        jumps = [f"-D{line[2:]}" for line in lines if line.startswith("-A") and _jumps_in(line)]
+        named = [line[1:].split()[0] for line in lines if line.startswith(":")]
+        chains = [chain for chain in named if OURS.match(chain) and chain not in keep]
+        jumps = [f"-D{line[2:]}" for line in lines if line.startswith("-A") and _jumps_in(line, frozenset(chains))]
         if chains:
             # Naming a chain empties it; after that none of them refers to another, and all can be deleted.
             script += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains), *jumps]
@@ -92,11 +114,11 @@ def chains_in(saved: str) -> list[tuple[str, str]]:
     ]
 
 
-def _jumps_in(rule: str) -> bool:
-    """Tell whether ``rule`` is in somebody else's chain and jumps to one of ours."""
+def _jumps_in(rule: str, chains: frozenset[str]) -> bool:
+    """Tell whether ``rule`` is in a chain outside ``chains`` and jumps to one of them."""
     words = rule.split()
     target = words[words.index("-j") + 1] if "-j" in words else ""
-    return not OURS.match(words[1]) and OURS.match(target) is not None
+    return words[1] not in chains and target in chains
 
 
 def _tables(saved: str) -> Iterator[tuple[str, list[str]]]:

@@ -38,6 +38,7 @@ FOLDERS = (
     "/var/lib/kubelet",
     "/var/log/containers",
     "/var/log/pods",
+    "/run/mount",
     "/run/xtables.lock",
 )
 PROC_SYS = Path("/proc/sys")
@@ -45,17 +46,19 @@ PROC_SYS = Path("/proc/sys")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Originals:
-    """Kernel settings by name, and which of ``FOLDERS`` were there already."""
+    """Kernel settings by name; which of ``FOLDERS``, which firewall tables and chains were there already."""
 
     sysctls: dict[str, str]
     folders: frozenset[str]
+    firewall: frozenset[str]
 
 
-def record(path: Path) -> None:
+def record(path: Path, *, firewall: list[str]) -> None:
     """Write down the machine's state, once: a second ``up`` would note what the first has changed."""
     if path.exists():
         return
     content = {
+        "firewall": firewall,
         "sysctls": {name: value for name in SYSCTLS if (value := read_sysctl(name)) is not None},
         "folders": [folder for folder in FOLDERS if Path(folder).exists()],
     }
@@ -69,7 +72,9 @@ def load(path: Path) -> Originals | None:
     if not path.exists():
         return None
     content = json.loads(path.read_text())
-    return Originals(sysctls=content["sysctls"], folders=frozenset(content["folders"]))
+    return Originals(
+        sysctls=content["sysctls"], folders=frozenset(content["folders"]), firewall=frozenset(content["firewall"])
+    )
 
 
 def restore_sysctls(originals: Originals) -> None:

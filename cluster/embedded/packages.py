@@ -19,6 +19,7 @@ COMMANDS = {
     "mount": "mount",
     "ip": "iproute2",
     "iptables": "iptables",
+    "nft": "nftables",
     "conntrack": "conntrack",
     "buildah": "buildah",
     "debootstrap": "debootstrap",

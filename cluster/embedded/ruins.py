@@ -20,7 +20,8 @@ STOP_ORDER = (
 )
 PROGRAMS = frozenset({*STOP_ORDER, "containerd-shim-runc-v2"})
 CONTAINER_LOGS = Path("/var/log/containers")
-NETWORK_RESULTS = (Path("/var/lib/cni/results"), Path("/var/lib/cni/cache"))
+NETWORK_RESULTS = Path("/var/lib/cni/results")
+EMPTY_REMAINS = ("kubelet_internal_checkpoint", "DEPRECATION", "utab", "utab.lock")
 XTABLES_LOCK = Path("/run/xtables.lock")
 
 
@@ -28,14 +29,14 @@ def clear(layout: Layout) -> None:
     """Stop all processes of the cluster at ``layout``, and undo all it did to the machine."""
     with step("stopping processes"):
         _stop_processes(layout)
+    before = originals.load(layout.originals)
     with step("mounts, network, control groups"):
         shim_sockets = _shim_sockets(layout)
         mounts.unmount_below(layout.state)
         network.remove()
-        firewall.remove()
+        firewall.remove(keep=before.firewall if before else frozenset())
         cgroups.remove()
     with step("files, kernel settings"):
-        before = originals.load(layout.originals)
         if before is not None:
             _remove_files_outside(layout, before, shim_sockets)
             originals.restore_sysctls(before)
@@ -92,8 +93,9 @@ def _remove_files_outside(layout: Layout, before: originals.Originals, shim_sock
     for link in CONTAINER_LOGS.glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{layout.state}/"):
             link.unlink()
-    for folder in NETWORK_RESULTS:
-        for path in folder.glob("penstock-*"):
+    for path in NETWORK_RESULTS.glob("*"):
+        # One file per network interface of a pod, which names the pod's network namespace.
+        if f"{layout.state}/" in path.read_text(errors="replace"):
             path.unlink()
     for name in originals.FOLDERS:
         if name not in before.folders:
@@ -108,7 +110,7 @@ def _remove_if_ours(path: Path) -> None:
     if not path.is_dir():
         return
     for left in path.iterdir():
-        if left.is_socket() or left.name in ("kubelet_internal_checkpoint", "DEPRECATION"):
+        if left.is_socket() or left.name in EMPTY_REMAINS:
             left.unlink()
     if not any(path.iterdir()):
         path.rmdir()
