@@ -39,8 +39,8 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-# Promoted, RolledBack and the like, beside the object that they are about.
+# Promoted, RolledBack and the like, beside the object that they are about; a repetition counts up the one there is.
 - apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [get, create, patch]
 {{- end -}}
