@@ -1,0 +1,155 @@
+"""Verdicts: one tick and the evidence so far in, new evidence and a judgement out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from penstock_operator.core.judge import error_rate, histogram, latency, wording
+from penstock_operator.core.judge.advance import evidence_against, evidence_for
+from penstock_operator.core.judge.counts import ArmCounts, Tick
+from penstock_operator.core.judge.eprocess import ACCEPTANCE_LIMIT, DISPLAY_MAX
+from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
+from penstock_operator.core.judge.latency import CannotJudge
+from penstock_operator.core.judge.metrics import (
+    ErrorRateAgainstLimit,
+    ErrorRateAgainstStable,
+    LatencyAgainstLimit,
+    LatencyAgainstStable,
+    Metric,
+    definition_of,
+)
+from penstock_operator.core.judge.state import ArmTotals, EvidenceRefused, EvidenceState
+
+#: How much of the false-alarm budget a critical metric gets for each part that another one gets.
+_CRITICAL_SHARE = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """All metrics at one tick. ``states`` and ``judgements`` are by metric name."""
+
+    states: Mapping[str, EvidenceState]
+    judgements: Mapping[str, Judgement]
+
+
+def evidence_limits(metrics: Sequence[Metric], *, false_alarms_per_rollout: float) -> dict[str, float]:
+    """Return by metric name the evidence that fails it, so that all metrics together keep the budget.
+
+    A metric with share s of the budget a has limit 1 / (s * a): by Ville's inequality and Boole's the chance that a
+    healthy candidate ever fails any of them is at most a. Names must be unique.
+
+    >>> evidence_limits([ErrorRateAgainstStable(name="errors")], false_alarms_per_rollout=0.05)
+    {'errors': 20.0}
+    """
+    if not 0 < false_alarms_per_rollout < 1:
+        raise ValueError(f"falseAlarms.perRollout must be above 0 and below 1, got {false_alarms_per_rollout}")
+    parts = {metric.name: _CRITICAL_SHARE if metric.critical else 1.0 for metric in metrics}
+    if len(parts) != len(metrics):
+        raise ValueError("metric names must be unique")
+    return {name: sum(parts.values()) / (part * false_alarms_per_rollout) for name, part in parts.items()}
+
+
+def judge_all(
+    metrics: Sequence[Metric], states: Mapping[str, EvidenceState], tick: Tick, *, false_alarms_per_rollout: float
+) -> Judged:
+    """Judge every metric at one tick; a metric without a state, or with that of another definition, begins afresh."""
+    limits = evidence_limits(metrics, false_alarms_per_rollout=false_alarms_per_rollout)
+    after: dict[str, EvidenceState] = {}
+    judgements: dict[str, Judgement] = {}
+    for metric in metrics:
+        known = states.get(metric.name)
+        state = known if known and known.definition == definition_of(metric) else EvidenceState.fresh(metric)
+        after[metric.name], judgements[metric.name] = judge_tick(metric, state, tick, limit=limits[metric.name])
+    return Judged(states=after, judgements=judgements)
+
+
+def judge_tick(metric: Metric, state: EvidenceState, tick: Tick, *, limit: float) -> tuple[EvidenceState, Judgement]:
+    """Return the evidence after one tick and what it says.
+
+    - Fail: the evidence against the candidate is at least ``limit`` now.
+    - Pass: it is below, and the evidence for the candidate is at least ACCEPTANCE_LIMIT.
+    - NoData: an arm that the metric needs is absent or had no request, or the tick (or a later one) was counted
+      before. Error: the tick's counts cannot be judged. Both leave the evidence untouched, so a corrected tick of the
+      same time still counts.
+    - Undecided: all else.
+
+    Raises EvidenceRefused if the state is of another metric, ValueError if ``limit`` is not above 1.
+    """
+    if state.definition != definition_of(metric):
+        raise EvidenceRefused(f"{metric.name}: evidence about {state.definition} cannot judge {definition_of(metric)}")
+    if not limit > 1:
+        raise ValueError(f"{metric.name}: limit must be above 1, got {limit}")
+    if reason := _missing(metric, state, tick):
+        return state, _judgement(metric, state, limit, Verdict.NO_DATA, reason)
+    try:
+        advanced = replace(_advance(metric, state, tick), last_at=tick.at)
+    except CannotJudge as error:
+        return state, _judgement(metric, state, limit, Verdict.ERROR, str(error))
+    verdict = _verdict(advanced, limit)
+    judgement = _judgement(metric, advanced, limit, verdict, "")
+    return advanced, replace(judgement, message=wording.sentence(metric, advanced, judgement))
+
+
+def _missing(metric: Metric, state: EvidenceState, tick: Tick) -> str:
+    """Return why the tick has nothing for the metric, or an empty string."""
+    if state.last_at is not None and tick.at <= state.last_at:
+        return f"a tick at {tick.at:.0f} or later was counted already"
+    if not _requests(metric, tick.candidate):
+        return "no requests of the candidate in this tick"
+    if isinstance(metric, ErrorRateAgainstStable | LatencyAgainstStable) and not _requests(metric, tick.stable):
+        return "no requests of the stable in this tick to compare with"
+    return ""
+
+
+def _requests(metric: Metric, arm: ArmCounts | None) -> int:
+    if arm is None:
+        return 0
+    judges_latency = isinstance(metric, LatencyAgainstLimit | LatencyAgainstStable)
+    return arm.latency.total if judges_latency and arm.latency is not None else arm.requests
+
+
+def _advance(metric: Metric, state: EvidenceState, tick: Tick) -> EvidenceState:
+    if tick.candidate is None:  # _missing says NoData of it
+        raise CannotJudge("there is no candidate in this tick")
+    match metric:
+        case ErrorRateAgainstLimit():
+            return error_rate.against_limit(metric, state, tick.candidate)
+        case LatencyAgainstLimit():
+            return latency.against_limit(metric, state, tick.candidate)
+    if tick.stable is None:
+        raise CannotJudge("there is no stable in this tick")
+    match metric:
+        case ErrorRateAgainstStable():
+            return error_rate.against_stable(metric, state, tick.stable, tick.candidate)
+        case LatencyAgainstStable():
+            return latency.against_stable(metric, state, tick.stable, tick.candidate)
+
+
+def _verdict(state: EvidenceState, limit: float) -> Verdict:
+    if evidence_against(state) >= min(limit, DISPLAY_MAX):
+        return Verdict.FAIL
+    if evidence_for(state) >= ACCEPTANCE_LIMIT:
+        return Verdict.PASS
+    return Verdict.UNDECIDED
+
+
+def _judgement(metric: Metric, state: EvidenceState, limit: float, verdict: Verdict, message: str) -> Judgement:
+    return Judgement(
+        metric=metric.name,
+        verdict=verdict,
+        evidence=evidence_against(state),
+        limit=limit,
+        acceptance=evidence_for(state),
+        acceptance_limit=ACCEPTANCE_LIMIT,
+        stable=_summary(metric, state, state.stable),
+        candidate=_summary(metric, state, state.candidate),
+        message=message,
+    )
+
+
+def _summary(metric: Metric, state: EvidenceState, totals: ArmTotals) -> ArmSummary | None:
+    if not totals.requests:
+        return None
+    if isinstance(metric, ErrorRateAgainstStable | ErrorRateAgainstLimit):
+        return ArmSummary(n=totals.requests, value=totals.errors / totals.requests)
+    seconds = histogram.quantile_seconds(state.le, totals.latency, metric.quantile)
+    return ArmSummary(n=totals.requests, value=seconds)

@@ -1,0 +1,79 @@
+"""Evidence that may be looked at after every tick: products of factors, mixed over guesses and over starting times.
+
+Ville's inequality: while the tested hypothesis is true, the chance that such evidence ever reaches L is at most 1/L.
+"""
+
+import math
+from collections.abc import Sequence
+
+#: Evidence for a candidate that makes it pass: at most one bad candidate in 20 gets so far.
+ACCEPTANCE_LIMIT = 20.0
+#: What people are shown at most; beyond it more digits say nothing.
+DISPLAY_MAX = 1e12
+
+#: How fast the mass of starting times is given out. At 0.3, 70% of it start with the first tick (it costs a bad
+#: candidate a factor 1.4), and after 1000 healthy ticks a start still has 6e-6 of it.
+_START_SCALE = 0.3
+#: Old evidence for a candidate is kept up to this many times what passes, so that it cannot outvote what comes later.
+_ACCEPTANCE_HEADROOM = 50.0
+#: Digits after the point of kept logarithms. The state is rounded when it is made, so that what is written into
+#: status and read back is the very same state.
+_DIGITS = 6
+
+
+def unstarted_mass(ticks: int) -> float:
+    """Return the share of starting times later than the first ``ticks`` ticks; 1 at 0, falling towards 0.
+
+    >>> [round(unstarted_mass(ticks), 3) for ticks in (0, 1, 60, 1000)]
+    [1.0, 0.302, 0.068, 0.042]
+    """
+    return _START_SCALE / (_START_SCALE + math.log1p(ticks))
+
+
+def advance_with_restarts(logs: Sequence[float], log_factors: Sequence[float], ticks: int) -> tuple[float, ...]:
+    """Return the log wealth of each guess after one more tick; ``ticks`` were counted before, ``logs`` is () at 0.
+
+    The wealth is the sum over starting times s of mass(s) times the product of the factors since s. It needs no more
+    than the recursion M' = (M + mass(ticks)) * factor, and finds a regression after a long healthy history as if it
+    had begun to look just then, at the price of that start's mass.
+    """
+    starting = math.log(unstarted_mass(ticks) - unstarted_mass(ticks + 1))
+    started = (starting,) * len(log_factors) if not logs else tuple(_log_add(log, starting) for log in logs)
+    return tuple(round(log + factor, _DIGITS) for log, factor in zip(started, log_factors, strict=True))
+
+
+def restarting_evidence(logs: Sequence[Sequence[float]], ticks: int) -> float:
+    """Return the evidence: the mean wealth over all guesses of all ``logs``, plus the mass that has not started yet.
+
+    With several ``logs`` the tested hypothesis is that all of theirs are true.
+    """
+    wealths = [_bounded_exp(log) for guesses in logs for log in guesses]
+    if not wealths:
+        return 1.0
+    return min(DISPLAY_MAX, sum(wealths) / len(wealths) + unstarted_mass(ticks))
+
+
+def advance_capped(logs: Sequence[float], log_factors: Sequence[float]) -> tuple[float, ...]:
+    """Return the log wealth of each guess after one more tick, cut at a cap; ``logs`` is () before the first.
+
+    To throw wealth away keeps an e-process one. It keeps acceptance recent: a candidate that turns bad loses its Pass
+    after a few ticks, however long it was good.
+    """
+    cap = round(math.log(ACCEPTANCE_LIMIT * _ACCEPTANCE_HEADROOM), _DIGITS)
+    before = logs or (0.0,) * len(log_factors)
+    return tuple(round(min(cap, log + factor), _DIGITS) for log, factor in zip(before, log_factors, strict=True))
+
+
+def capped_evidence(logs: Sequence[float]) -> float:
+    """Return the mean wealth over the guesses; 1 before the first tick."""
+    return sum(_bounded_exp(log) for log in logs) / len(logs) if logs else 1.0
+
+
+def _log_add(first: float, second: float) -> float:
+    high, low = max(first, second), min(first, second)
+    return high + math.log1p(math.exp(low - high))
+
+
+def _bounded_exp(log: float) -> float:
+    # exp overflows beyond 709.
+    return math.exp(min(log, 700.0))

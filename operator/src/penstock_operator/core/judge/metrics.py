@@ -1,0 +1,121 @@
+"""Which metrics can be judged, each with what it tolerates."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRateAgainstStable:
+    """The candidate's share of errors against the concurrent stable's, p1 against p0.
+
+    It is worse where p1 > tolerate_ratio * p0 + tolerate_difference, and good enough to promote where
+    p1 < accept_ratio * p0 + accept_difference. Differences are shares of requests (0.001: one in a thousand).
+    A ``critical`` metric gets a double share of the false-alarm budget.
+    """
+
+    name: str
+    tolerate_ratio: float = 1.2
+    tolerate_difference: float = 0.001
+    accept_ratio: float = 2.0
+    accept_difference: float = 0.005
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse margins that mean nothing."""
+        _require_ratio(self.name, "tolerate_ratio", self.tolerate_ratio)
+        _require_ratio(self.name, "accept_ratio", self.accept_ratio)
+        _require_share(self.name, "tolerate_difference", self.tolerate_difference)
+        _require_share(self.name, "accept_difference", self.accept_difference)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRateAgainstLimit:
+    """The candidate's share of errors against a fixed ``limit``, a share of requests (0.02: two in a hundred)."""
+
+    name: str
+    limit: float
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that is no share."""
+        _require_open_share(self.name, "limit", self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyAgainstLimit:
+    """The candidate's latency quantile against a fixed limit: a share ``quantile`` is answered within it."""
+
+    name: str
+    quantile: float
+    limit_seconds: float
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a quantile or limit that means nothing."""
+        _require_open_share(self.name, "quantile", self.quantile)
+        if not (math.isfinite(self.limit_seconds) and self.limit_seconds > 0):
+            raise ValueError(f"{self.name}: limit_seconds must be above 0, got {self.limit_seconds}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyAgainstStable:
+    """The candidate's latency quantile against the concurrent stable's.
+
+    It is worse where it is more than ``tolerate_ratio`` times the stable's, and good enough to promote below
+    ``accept_ratio`` times the stable's.
+    """
+
+    name: str
+    quantile: float
+    tolerate_ratio: float = 1.2
+    accept_ratio: float = 2.0
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a quantile or ratio that means nothing."""
+        _require_open_share(self.name, "quantile", self.quantile)
+        _require_ratio(self.name, "tolerate_ratio", self.tolerate_ratio)
+        _require_ratio(self.name, "accept_ratio", self.accept_ratio)
+
+
+Metric = ErrorRateAgainstStable | ErrorRateAgainstLimit | LatencyAgainstLimit | LatencyAgainstStable
+
+
+def definition_of(metric: Metric) -> str:
+    """Return what evidence about the metric depends on, as text: two metrics with one definition may share evidence.
+
+    Name and budget share are left out: to rename a metric or to make it critical loses no evidence.
+
+    >>> definition_of(LatencyAgainstLimit(name="slo", quantile=0.99, limit_seconds=0.05))
+    'LatencyAgainstLimit/0.99/0.05'
+    """
+    match metric:
+        case ErrorRateAgainstStable():
+            parameters: tuple[float, ...] = (
+                metric.tolerate_ratio,
+                metric.tolerate_difference,
+                metric.accept_ratio,
+                metric.accept_difference,
+            )
+        case ErrorRateAgainstLimit():
+            parameters = (metric.limit,)
+        case LatencyAgainstLimit():
+            parameters = (metric.quantile, metric.limit_seconds)
+        case LatencyAgainstStable():
+            parameters = (metric.quantile, metric.tolerate_ratio, metric.accept_ratio)
+    return "/".join((type(metric).__name__, *(f"{parameter:.9g}" for parameter in parameters)))
+
+
+def _require_ratio(name: str, field: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 1):
+        raise ValueError(f"{name}: {field} must be a ratio of at least 1, such as 1.2; got {value}")
+
+
+def _require_share(name: str, field: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: {field} must be a share between 0 and 1, such as 0.001; got {value}")
+
+
+def _require_open_share(name: str, field: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"{name}: {field} must be a share above 0 and below 1; got {value}")

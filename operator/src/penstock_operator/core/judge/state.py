@@ -1,0 +1,145 @@
+"""The evidence so far of one metric, small enough for an object's status."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from penstock_operator.core.judge.histogram import Comparison
+from penstock_operator.core.judge.likelihood import BETTER_BY, WORSE_BY
+from penstock_operator.core.judge.metrics import Metric, definition_of
+
+_SCHEMA = 1
+
+
+class EvidenceRefused(ValueError):  # noqa: N818
+    """Kept evidence cannot be used: it is of another metric, of another schema or damaged. Begin afresh."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTotals:
+    """All that was counted of one arm: requests, errors, and where latency is judged ``latency``, counts by bucket."""
+
+    requests: int = 0
+    errors: int = 0
+    latency: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceState:
+    """What must be kept between two ticks to judge one metric. Immutable; opaque to all but the judge.
+
+    ``definition``: what it is evidence about, from ``metrics.definition_of``.
+    ``last_at``: the last tick that counted, in Unix seconds; that tick and older ones never count again.
+    ``ticks``: how many ticks the wealth below was played on.
+    ``against``: log wealth against the candidate, for each comparison one number for each guess.
+    ``in_favour``: log wealth for the candidate, one number for each guess.
+    ``le`` and ``comparisons``: the histogram's edges in seconds and which of them are compared; frozen once chosen,
+    so that no tick is judged by a choice that it had a part in.
+    """
+
+    definition: str
+    last_at: float | None = None
+    ticks: int = 0
+    against: tuple[tuple[float, ...], ...] = ()
+    in_favour: tuple[float, ...] = ()
+    stable: ArmTotals = ArmTotals()
+    candidate: ArmTotals = ArmTotals()
+    le: tuple[float, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+
+    @classmethod
+    def fresh(cls, metric: Metric) -> Self:
+        """Return the state before the first tick."""
+        return cls(definition=definition_of(metric))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the state as JSON types; ``from_json`` gives back an equal state."""
+        return {
+            "schema": _SCHEMA,
+            "definition": self.definition,
+            "lastAt": self.last_at,
+            "ticks": self.ticks,
+            "against": [list(logs) for logs in self.against],
+            "inFavour": list(self.in_favour),
+            "stable": _totals_to_json(self.stable),
+            "candidate": _totals_to_json(self.candidate),
+            "le": list(self.le),
+            "comparisons": [[each.candidate, each.stable, each.share] for each in self.comparisons],
+        }
+
+    @classmethod
+    def from_json(cls, data: object, metric: Metric) -> Self:
+        """Return the state that ``to_json`` wrote, for the same metric.
+
+        Raises EvidenceRefused if it is of another schema, of a metric with another definition, or damaged.
+        """
+        if not isinstance(data, dict) or data.get("schema") != _SCHEMA:
+            raise EvidenceRefused(f"{metric.name}: kept evidence is not of schema {_SCHEMA}; evidence begins afresh")
+        if data.get("definition") != definition_of(metric):
+            raise EvidenceRefused(
+                f"{metric.name}: kept evidence is about {data.get('definition')}, "
+                f"not {definition_of(metric)}; evidence begins afresh"
+            )
+        try:
+            state = cls(
+                definition=data["definition"],
+                last_at=None if data["lastAt"] is None else _finite(data["lastAt"]),
+                ticks=_count(data["ticks"]),
+                against=tuple(_floats(logs) for logs in data["against"]),
+                in_favour=_floats(data["inFavour"]),
+                stable=_totals_from_json(data["stable"]),
+                candidate=_totals_from_json(data["candidate"]),
+                le=_floats(data["le"]),
+                comparisons=tuple(
+                    Comparison(candidate=_count(candidate), stable=_count(stable), share=_finite(share))
+                    for candidate, stable, share in data["comparisons"]
+                ),
+            )
+            state._require_fitting_shapes()
+        except (KeyError, TypeError, ValueError) as error:
+            raise EvidenceRefused(
+                f"{metric.name}: kept evidence is damaged ({error}); evidence begins afresh"
+            ) from error
+        return state
+
+    def _require_fitting_shapes(self) -> None:
+        guesses = (len(WORSE_BY),) * (max(1, len(self.comparisons)) if self.ticks else 0)
+        if tuple(len(logs) for logs in self.against) != guesses:
+            raise ValueError(f"against should hold {guesses} numbers")
+        if len(self.in_favour) != (len(BETTER_BY) if self.ticks else 0):
+            raise ValueError(f"inFavour should hold {len(BETTER_BY)} numbers")
+        buckets = len(self.le) + 1 if self.le else 0
+        if any(len(totals.latency) not in {0, buckets} for totals in (self.stable, self.candidate)):
+            raise ValueError(f"latency should hold {buckets} counts")
+        if any(max(each.candidate, each.stable) >= len(self.le) for each in self.comparisons):
+            raise ValueError("comparisons name edges that le does not have")
+
+
+def _totals_to_json(totals: ArmTotals) -> dict[str, Any]:
+    return {"requests": totals.requests, "errors": totals.errors, "latency": list(totals.latency)}
+
+
+def _totals_from_json(data: dict[str, Any]) -> ArmTotals:
+    return ArmTotals(
+        requests=_count(data["requests"]),
+        errors=_count(data["errors"]),
+        latency=tuple(_count(count) for count in data["latency"]),
+    )
+
+
+def _floats(values: list[Any]) -> tuple[float, ...]:
+    return tuple(_finite(value) for value in values)
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} is no finite number")
+    return number
+
+
+def _count(value: Any) -> int:
+    # Through JSON of another writer a whole number may come back as 3.0.
+    if int(value) != value or value < 0:
+        raise ValueError(f"{value} is no count")
+    return int(value)
