@@ -135,7 +135,7 @@ class Fleet:
             if error is None and session.avoid.get(resources.split) == resources.version:
                 error = self._refused.get(resources.split, ("", None))[1]
             if error is not None:
-                return f"{resources.split}: {error}"
+                return error
         return None
 
     def _runs(self, session: Session, split: str | None) -> bool:

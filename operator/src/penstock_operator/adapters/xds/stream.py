@@ -15,6 +15,9 @@ from penstock_operator.adapters.xds.resources import (
     SplitResources,
 )
 
+# An error is shown in a condition.
+_WORDS_MAX = 300
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Update:
@@ -188,5 +191,16 @@ def _settle(subscription: _Subscription, update: Update, error: str | None) -> N
         subscription.alone.update(names)
     else:
         for resource in update.resources:
-            subscription.refused[resource.name] = (resource.version, error)
+            subscription.refused[resource.name] = (resource.version, f"{resource.name}: {plain_words(error)}")
             subscription.alone.discard(resource.name)
+
+
+def plain_words(error: str) -> str:
+    r"""Return the sentence that matters of an error of Envoy's, which may quote the whole resource.
+
+    >>> plain_words("name: x\n: Proto constraint validation failed (A: embedded | caused by Port: value must be <= 9)")
+    'Port: value must be <= 9'
+    """
+    _, cause, last = error.rpartition("caused by ")
+    words = last.rstrip().removesuffix(")") if cause else " ".join(error.split())
+    return words if len(words) <= _WORDS_MAX else f"…{words[-_WORDS_MAX:]}"

@@ -19,15 +19,22 @@ _MEBIBYTE = 1024 * 1024
 _START = f'{BOOT_VARIABLE}=$(</proc/sys/kernel/random/uuid) exec envoy "$@"'
 _DRAIN_SECONDS = 15
 _FINISH_SECONDS = 20
-# Endpoints are withdrawn while this runs. Answers say `Connection: close` from now on, new connections still work,
-# and the end comes when nobody waits for an answer any more.
-_STOP = f"""\
+_ASK = f"""\
 admin() {{
   exec 3<>/dev/tcp/127.0.0.1/{_ADMIN_PORT} || return 1
   printf '%s %s HTTP/1.1\\r\\nHost: admin\\r\\nConnection: close\\r\\nContent-Length: 0\\r\\n\\r\\n' "$1" "$2" >&3
-  while IFS= read -r line; do printf '%s\\n' "$line"; done <&3
+  while IFS= read -r -t 2 line; do printf '%s\\n' "$line"; done <&3
   exec 3>&-
 }}
+"""
+_ALIVE = f"""\
+{_ASK}
+[[ "$(admin GET /ready)" == HTTP/1.1* ]]
+"""
+# Endpoints are withdrawn while this runs. Answers say `Connection: close` from now on, new connections still work,
+# and the end comes when nobody waits for an answer any more.
+_STOP = f"""\
+{_ASK}
 admin POST /healthcheck/fail
 sleep {_DRAIN_SECONDS}
 for ((second = 0; second < {_FINISH_SECONDS}; second++)); do
@@ -191,10 +198,20 @@ def _container(namespace: str, settings: RouterSettings) -> dict[str, Any]:
             "limits": {"memory": f"{settings.memory_limit_mebibytes}Mi", "ephemeral-storage": "64Mi"},
         },
         "lifecycle": {"preStop": {"exec": {"command": ["bash", "-c", _STOP]}}},
-        # Ready means: has its configuration. Alive does not: without the operator it must wait, not restart.
-        "readinessProbe": {**_probe("/ready"), "periodSeconds": 1, "failureThreshold": 2},
-        "livenessProbe": {**_probe("/live"), "periodSeconds": 10, "failureThreshold": 6},
-        "startupProbe": {**_probe("/live"), "periodSeconds": 1, "failureThreshold": 60},
+        # Ready means: has its configuration. Alive must not: without the operator a router waits, and restarting it
+        # helps nobody. Its ports stay closed as long, so it is asked from inside whether its main thread answers.
+        "readinessProbe": {
+            "httpGet": {"path": "/ready", "port": STATS_PORT},
+            "timeoutSeconds": 2,
+            "periodSeconds": 1,
+            "failureThreshold": 2,
+        },
+        "livenessProbe": {
+            "exec": {"command": ["bash", "-c", _ALIVE]},
+            "timeoutSeconds": 3,
+            "periodSeconds": 10,
+            "failureThreshold": 6,
+        },
     }
 
 
@@ -211,10 +228,6 @@ def router_arguments(bootstrap: BootstrapSettings, *, namespace: str, workers: i
         "--disable-hot-restart",
         *("--log-level", "warning"),
     ]
-
-
-def _probe(path: str) -> dict[str, Any]:
-    return {"httpGet": {"path": path, "port": STATS_PORT}, "timeoutSeconds": 2}
 
 
 def _network_policy_spec(settings: RouterSettings) -> dict[str, Any]:

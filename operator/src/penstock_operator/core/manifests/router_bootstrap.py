@@ -135,8 +135,6 @@ def _admin_cluster(settings: BootstrapSettings) -> dict[str, Any]:
 
 def _stats_listener(settings: BootstrapSettings) -> dict[str, Any]:
     routes = [
-        # Answered by a worker itself: alive, whether or not it has configuration.
-        {"match": _exact_get("/live"), "direct_response": {"status": 200, "body": {"inline_string": "live"}}},
         *(
             {"match": _exact_get(path), "route": {"cluster": "admin", "timeout": "2s"}}
             for path in ("/ready", "/stats", "/stats/prometheus")
