@@ -24,13 +24,18 @@ from penstock_operator.adapters.router_stats import HttpRouterStats
 from penstock_operator.adapters.watch_sink import CacheSink
 from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.fanout import affected
+from penstock_operator.core.manifests.router import RouterSettings
 from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
 from penstock_operator.ports import Clock, Cluster, Router, RouterStats
 from penstock_operator.queue import Reconciler, WorkQueue
+from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
+from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
+from penstock_operator.reconcile.sampling import Sampler
+from penstock_operator.reconcile.traffic_split import TrafficSplitReconciler
 from penstock_operator.settings import Settings, SettingsError, read_settings
 
 _LOG = logging.getLogger(__name__)
@@ -131,10 +136,26 @@ def build_reconcilers(
     *, settings: Settings, cluster: Cluster, router: Router, statistics: RouterStats, clock: Clock
 ) -> dict[Kind, Reconciler]:
     """Return the reconciler of each kind."""
-    del router, statistics
     image = ServingImage(image=settings.serving_image, pull_policy=settings.image_pull_policy)
+    routers = RouterSettings(
+        image=settings.router_image,
+        xds_address=settings.xds_address,
+        operator_namespace=settings.operator_namespace,
+        replicas=settings.router_replicas,
+        image_pull_policy=settings.image_pull_policy,
+        image_pull_secrets=settings.image_pull_secrets,
+    )
     return {
         Kind.MODEL_DEPLOYMENT: ModelDeploymentReconciler(cluster=cluster, clock=clock, image=image),
+        Kind.TRAFFIC_SPLIT: TrafficSplitReconciler(
+            cluster=cluster,
+            clock=clock,
+            fleet=Fleet(cluster=cluster, router=router, settings=routers),
+            sampler=Sampler(stats=statistics, clock=clock, monotonic=time.monotonic),
+            tick_seconds=settings.tick_seconds,
+            monotonic=time.monotonic,
+        ),
+        Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock),
     }
 
 

@@ -41,6 +41,9 @@ class Cluster(Protocol):
     def list(self, kind: Kind, namespace: str, labels: dict[str, str] | None = None) -> Sequence[Manifest]:
         """Return the objects of a kind in a namespace whose labels contain ``labels``, by name."""
 
+    async def fetch_live(self, ref: ObjectRef) -> Manifest | None:
+        """Return the object from the API server, also one that is not ours and so is not in the cache."""
+
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply with force under the operator's field manager; the result is also in the cache."""
 
@@ -68,8 +71,13 @@ class Router(Protocol):
         ``pods`` are the routers that must acknowledge it.
         """
 
-    async def acknowledged(self, namespace: str, timeout_seconds: float) -> Acknowledgement:
-        """Wait until every pod has acknowledged or rejected the last published version, at most this long."""
+    async def acknowledged(
+        self, namespace: str, timeout_seconds: float, *, split: str | None = None
+    ) -> Acknowledgement:
+        """Wait until every pod has acknowledged or rejected what was last published, at most this long.
+
+        With ``split`` only that split counts, so that one that is rejected does not hold up the others.
+        """
 
 
 class RouterStats(Protocol):

@@ -1,0 +1,107 @@
+"""Status conditions after kstatus, and every reason that they may give."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+Condition = dict[str, Any]
+
+
+class Reason(StrEnum):
+    """Every reason of every condition; docs/conditions.md describes each."""
+
+    # All kinds
+    READY = "Ready"
+    INVALID_SPEC = "InvalidSpec"
+    NOT_OWNED = "NotOwned"
+    REJECTED_BY_SERVER = "RejectedByServer"
+    # ModelDeployment
+    PROGRESSING = "Progressing"
+    AVAILABLE = "Available"
+    NO_READY_PODS = "NoReadyPods"
+    REVISION_FAILED = "RevisionFailed"
+    REVISION_REJECTED = "RevisionRejected"
+    ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    # TrafficSplit
+    MODEL_DEPLOYMENT_NOT_FOUND = "ModelDeploymentNotFound"
+    MODEL_DEPLOYMENT_TAKEN = "ModelDeploymentTaken"
+    ENDPOINT_TAKEN = "EndpointTaken"
+    POLICY_NOT_FOUND = "PolicyNotFound"
+    POLICY_MISMATCH = "PolicyMismatch"
+    WAITING_FOR_STABLE = "WaitingForStable"
+    WAITING_FOR_ROUTERS = "WaitingForRouters"
+    ROUTER_REJECTED = "RouterRejected"
+    ROUTERS_ACKNOWLEDGED = "RoutersAcknowledged"
+    WAITING_FOR_CANDIDATE = "WaitingForCandidate"
+    CANDIDATE_FAILED = "CandidateFailed"
+    HOLDING = "Holding"
+    NO_DATA = "NoData"
+    PAUSED = "Paused"
+    PROMOTED = "Promoted"
+    POLICY_BREACHED = "PolicyBreached"
+    ABORTED = "Aborted"
+    # DriftPolicy
+    TARGET_NOT_FOUND = "TargetNotFound"
+    NOT_REFERENCED = "NotReferenced"
+    HEALTHY = "Healthy"
+    METRICS_BREACHED = "MetricsBreached"
+    NOTHING_TO_JUDGE = "NothingToJudge"
+    CANNOT_JUDGE = "CannotJudge"
+
+
+def timestamp(now: float) -> str:
+    """Return Unix seconds in the form of Kubernetes timestamps, down to milliseconds.
+
+    >>> timestamp(1.5)
+    '1970-01-01T00:00:01.500Z'
+    """
+    return datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def unix_seconds(text: str) -> float:
+    """Return the Unix seconds of a Kubernetes timestamp."""
+    return datetime.fromisoformat(text).timestamp()
+
+
+class Conditions:
+    """The conditions of one status under construction.
+
+    A condition that keeps its status keeps its lastTransitionTime. What is not set again is dropped, so
+    abnormal-true conditions (Reconciling, Stalled) disappear by themselves.
+    """
+
+    def __init__(self, previous: list[Condition], *, generation: int, now: float) -> None:
+        """Start from what the live status says."""
+        self._previous = {condition["type"]: condition for condition in previous}
+        self._generation = generation
+        self._now = timestamp(now)
+        self._set: dict[str, Condition] = {}
+
+    def set(self, type_: str, *, status: bool | None, reason: Reason, message: str) -> None:
+        """Set a condition; ``status`` None means Unknown."""
+        text = "Unknown" if status is None else str(status)
+        before = self._previous.get(type_)
+        kept = before is not None and before["status"] == text
+        self._set[type_] = {
+            "type": type_,
+            "status": text,
+            "reason": reason.value,
+            "message": message,
+            "observedGeneration": self._generation,
+            "lastTransitionTime": before["lastTransitionTime"] if before and kept else self._now,
+        }
+
+    def to_wire(self) -> list[Condition]:
+        """Return the conditions in a fixed order."""
+        return [self._set[type_] for type_ in sorted(self._set)]
+
+
+def find(conditions: list[Condition], type_: str) -> Condition | None:
+    """Return the condition of a type, or None."""
+    return next((condition for condition in conditions if condition["type"] == type_), None)
+
+
+def is_true(conditions: list[Condition], type_: str) -> bool:
+    """Return whether a condition is there and True."""
+    condition = find(conditions, type_)
+    return condition is not None and condition["status"] == "True"

@@ -1,0 +1,56 @@
+"""The endpoint: one Service that clients know, pointed at serving pods or at the router."""
+
+from dataclasses import dataclass
+
+from penstock_operator.core import names
+from penstock_operator.core.manifests.ownership import controller_reference
+from penstock_operator.core.manifests.serving_pod import HTTP_PORT
+from penstock_operator.core.objects import Manifest
+
+PORT = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToRevision:
+    """The endpoint leads straight to the pods of a revision."""
+
+    revision: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToRouter:
+    """The endpoint leads to the router pods, which listen for it on a port of its own."""
+
+    port: int
+
+
+Target = ToRevision | ToRouter
+
+
+def endpoint_service(owner: Manifest, target: Target) -> Manifest:
+    """Return the Service named like ``owner``. Its ClusterIP survives a change of target: only the selector moves."""
+    match target:
+        case ToRevision(revision=revision):
+            selector, target_port = {names.REVISION: revision}, HTTP_PORT
+        case ToRouter(port=port):
+            selector, target_port = {names.APP_NAME: names.ROUTER, names.MANAGED_BY: names.OPERATOR}, port
+    name = owner["metadata"]["name"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": owner["metadata"]["namespace"],
+            "labels": names.managed_labels(names.SERVER),
+            "ownerReferences": [controller_reference(owner)],
+        },
+        "spec": {
+            "selector": selector,
+            "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": target_port}],
+        },
+    }
+
+
+def endpoint_url(name: str, namespace: str, model_name: str) -> str:
+    """Return the inference URL inside the cluster."""
+    return f"http://{name}.{namespace}.svc/v2/models/{model_name}/infer"

@@ -1,0 +1,173 @@
+"""The pod template of a revision: fetch the model, then serve it."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from penstock_contract.environment import FetchEnvironment, ServingEnvironment
+from penstock_operator.api.v1alpha1.model_deployment import Model, ModelDeploymentSpec
+from penstock_operator.core import names
+from penstock_operator.core.manifests.pod_security import container_security_context, pod_security_context
+from penstock_operator.core.objects import Manifest
+
+HTTP_PORT = 8080
+MANAGEMENT_PORT = 8081
+_MODELS = "/models"
+_CREDENTIALS = "/credentials"
+_SOURCE = "/source"
+#: Longer than the pod's drain and the slowest request that may be in flight at its end.
+_GRACE_MARGIN_SECONDS = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingImage:
+    """The image that fetches and serves models."""
+
+    image: str
+    pull_policy: str
+
+
+def serving_pod_template(
+    *, namespace: str, model_deployment: str, revision: str, spec: ModelDeploymentSpec, image: ServingImage
+) -> Manifest:
+    """Return the pod template of a new revision.
+
+    It is rendered once, kept in the revision's ControllerRevision and never rendered again, so that a new version
+    of the operator restarts no pod.
+    """
+    serving = ServingEnvironment(
+        model_path=f"{_MODELS}/model.onnx",
+        model_name=spec.serving.model_name or model_deployment,
+        model_version=spec.model.version or "",
+        revision=revision,
+        namespace=namespace,
+        request_timeout_seconds=spec.serving.timeout.total_seconds(),
+        concurrency_max=spec.serving.concurrency.max,
+        queue_max=spec.serving.concurrency.queue,
+    )
+    resources = {"requests": dict(spec.resources.requests), "limits": dict(spec.resources.limits)}
+    containers: dict[str, list[dict[str, Any]]] = {
+        "initContainers": [
+            {
+                "name": "fetch",
+                "command": ["penstock-fetch"],
+                "env": _env(_fetch_environment(spec.model)),
+                "volumeMounts": [
+                    {"name": "models", "mountPath": _MODELS},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+                    *_source_mounts(spec.model),
+                ],
+            }
+        ],
+        "containers": [
+            {
+                "name": "server",
+                "env": _env(serving.to_env()),
+                "ports": [
+                    {"name": "http", "containerPort": HTTP_PORT, "protocol": "TCP"},
+                    {"name": "management", "containerPort": MANAGEMENT_PORT, "protocol": "TCP"},
+                ],
+                "volumeMounts": [
+                    {"name": "models", "mountPath": _MODELS, "readOnly": True},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a volume of the pod's own
+                ],
+                # Loading may take long for a big model; until then only start-up is asked for.
+                "startupProbe": _probe("/readyz", period_seconds=1, failure_threshold=600),
+                "readinessProbe": _probe("/readyz", period_seconds=2, failure_threshold=1),
+                "livenessProbe": _probe("/healthz", period_seconds=10, failure_threshold=3),
+            }
+        ],
+    }
+    for container in (*containers["initContainers"], *containers["containers"]):
+        container.update(
+            {
+                "image": image.image,
+                "imagePullPolicy": image.pull_policy,
+                "resources": resources,
+                "securityContext": container_security_context(),
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+            }
+        )
+    grace = serving.drain_seconds + serving.request_timeout_seconds + _GRACE_MARGIN_SECONDS
+    pod = spec.pod
+    optional: dict[str, Any] = {
+        "nodeSelector": pod.node_selector,
+        "tolerations": pod.tolerations,
+        "priorityClassName": pod.priority_class_name,
+        "imagePullSecrets": [secret.to_wire() for secret in pod.image_pull_secrets],
+    }
+    return {
+        "metadata": {
+            "labels": {**pod.labels, **names.revision_labels(model_deployment, revision)},
+            **({"annotations": pod.annotations} if pod.annotations else {}),
+        },
+        "spec": {
+            **containers,
+            **{field: value for field, value in optional.items() if value},
+            "serviceAccountName": names.serving_name(model_deployment),
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": pod_security_context(),
+            "terminationGracePeriodSeconds": round(grace),
+            "topologySpreadConstraints": [
+                {
+                    "maxSkew": 1,
+                    "topologyKey": "kubernetes.io/hostname",
+                    "whenUnsatisfiable": "ScheduleAnyway",
+                    "labelSelector": {"matchLabels": {names.REVISION: revision}},
+                }
+            ],
+            "volumes": [
+                {"name": "models", "emptyDir": {}},
+                {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
+                *_source_volumes(spec.model),
+            ],
+        },
+    }
+
+
+def _env(variables: dict[str, str]) -> list[dict[str, str]]:
+    # The API server drops empty values; leaving them out keeps what we apply equal to what it stores.
+    return [{"name": name, "value": value} for name, value in sorted(variables.items()) if value]
+
+
+def _probe(path: str, *, period_seconds: int, failure_threshold: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "management"},
+        "periodSeconds": period_seconds,
+        "timeoutSeconds": 2,
+        "failureThreshold": failure_threshold,
+    }
+
+
+def _fetch_environment(model: Model) -> dict[str, str]:
+    return FetchEnvironment(
+        uri=model.uri,
+        sha256=model.sha256,
+        destination=f"{_MODELS}/model.onnx",
+        credentials_dir=_CREDENTIALS if model.credentials else "",
+        mount_dir=_SOURCE,
+    ).to_env()
+
+
+def _source_mounts(model: Model) -> list[dict[str, Any]]:
+    return [
+        {"name": volume["name"], "mountPath": _CREDENTIALS if volume["name"] == "credentials" else _SOURCE,
+         "readOnly": True}
+        for volume in _source_volumes(model)
+    ]  # fmt: skip
+
+
+def _source_volumes(model: Model) -> list[dict[str, Any]]:
+    """Return what only the fetching container sees: the credentials, and a claim or ConfigMap that holds the model."""
+    volumes: list[dict[str, Any]] = []
+    if model.credentials:
+        # 0440 with fsGroup: readable by our user, by nobody else.
+        secret = {"secretName": model.credentials.secret_name, "defaultMode": 0o440}
+        volumes.append({"name": "credentials", "secret": secret})
+    source = urlsplit(model.uri)
+    if source.scheme == "pvc":
+        volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": source.netloc, "readOnly": True}})
+    elif source.scheme == "configmap":
+        volumes.append({"name": "source", "configMap": {"name": source.netloc}})
+    return volumes

@@ -1,0 +1,203 @@
+"""The trial of one candidate: its ticks through the judge, metric by metric, policy by policy."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock_operator.api.duration import parse_duration
+from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
+from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
+from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Tick
+from penstock_operator.core.judge.decide import judge_all
+from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
+from penstock_operator.core.judge.metrics import (
+    ErrorRateAgainstLimit,
+    ErrorRateAgainstStable,
+    LatencyAgainstLimit,
+    LatencyAgainstStable,
+    Metric,
+)
+from penstock_operator.core.judge.state import EvidenceRefused, EvidenceState
+from penstock_operator.core.measurement import RevisionCounts
+from penstock_operator.core.rollout import Finding
+
+#: Worst first.
+SEVERITY = (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.PASS)
+_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyView:
+    """A policy that a split names; ``spec`` is None and ``problem`` says why where it cannot judge."""
+
+    name: str
+    spec: DriftPolicySpec | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """Where the judge is with one candidate. The wire form is kept in status and survives restarts."""
+
+    findings: tuple[Finding, ...] | None
+    analysis: tuple[dict[str, Any], ...]
+    evidence: dict[str, Any]
+
+    @property
+    def verdict(self) -> str | None:
+        """The worst verdict of all metrics, or None before the first tick."""
+        found = {finding.verdict for finding in self.findings or ()}
+        return next((verdict.value for verdict in SEVERITY if verdict in found), None)
+
+
+def judge_trial(
+    policies: Sequence[PolicyView], evidence: Mapping[str, Any], *, candidate: str, ticks: Sequence[Tick]
+) -> Trial | None:
+    """Return the trial after some more ticks, or None where there is nothing new to judge.
+
+    Evidence about another revision, or about a metric whose definition changed, is left behind.
+    """
+    if not ticks:
+        return None
+    kept = evidence.get("metrics", {}) if evidence.get("revision") == candidate else {}
+    findings: list[Finding] = []
+    analysis: list[dict[str, Any]] = []
+    states: dict[str, Any] = {}
+    for policy in policies:
+        if policy.spec is None:
+            findings.append(_unjudged(policy))
+            continue
+        judged, after = _judge_policy(policy.name, policy.spec, kept, ticks)
+        states.update(after)
+        for metric in policy.spec.metrics:
+            judgement = judged[metric.name]
+            findings.append(_finding(policy.name, policy.spec, metric, judgement))
+            analysis.append(_analysis(policy.name, judgement))
+    return Trial(
+        findings=tuple(findings),
+        analysis=tuple(analysis),
+        evidence={"revision": candidate, "metrics": states},
+    )
+
+
+def unjudged_trial(policies: Sequence[PolicyView]) -> tuple[Finding, ...] | None:
+    """Return findings where no tick is needed to know that a policy cannot judge."""
+    problems = tuple(_unjudged(policy) for policy in policies if policy.spec is None)
+    return problems or None
+
+
+def tick_of(at: float, counts: Mapping[str, RevisionCounts], *, stable: str, candidate: str) -> Tick:
+    """Return one tick in the judge's terms."""
+    return Tick(at=at, stable=_arm(counts.get(stable)), candidate=_arm(counts.get(candidate)))
+
+
+def metric_of(spec: MetricSpec) -> Metric:
+    """Return the judge's form of a metric. Raises ValueError with the field where the two cannot agree."""
+    if spec.source == "ErrorRate":
+        if spec.limit is not None:
+            share = float(spec.limit.removesuffix("%")) / 100
+            return ErrorRateAgainstLimit(name=spec.name, limit=share, critical=spec.critical)
+        return ErrorRateAgainstStable(
+            name=spec.name,
+            tolerate_ratio=spec.tolerate_ratio,
+            tolerate_difference=spec.tolerate_difference,
+            accept_ratio=spec.accept_ratio,
+            accept_difference=spec.accept_difference,
+            critical=spec.critical,
+        )
+    if spec.quantile is None:
+        raise ValueError(f"metric {spec.name}: a LatencyQuantile needs quantile, such as 0.99")
+    if spec.limit is not None:
+        seconds = parse_duration(spec.limit).total_seconds()
+        return LatencyAgainstLimit(
+            name=spec.name, quantile=spec.quantile, limit_seconds=seconds, critical=spec.critical
+        )
+    return LatencyAgainstStable(
+        name=spec.name,
+        quantile=spec.quantile,
+        tolerate_ratio=spec.tolerate_ratio,
+        accept_ratio=spec.accept_ratio,
+        critical=spec.critical,
+    )
+
+
+def _judge_policy(
+    name: str, spec: DriftPolicySpec, kept: Mapping[str, Any], ticks: Sequence[Tick]
+) -> tuple[Mapping[str, Judgement], dict[str, Any]]:
+    metrics = [metric_of(metric) for metric in spec.metrics]
+    states: Mapping[str, EvidenceState] = {
+        metric.name: _state(metric, kept.get(f"{name}/{metric.name}")) for metric in metrics
+    }
+    judgements: Mapping[str, Judgement] = {}
+    for tick in ticks:
+        judged = judge_all(metrics, states, tick, false_alarms_per_rollout=spec.false_alarms.per_rollout)
+        states, judgements = judged.states, judged.judgements
+        if any(judgement.verdict is Verdict.FAIL for judgement in judgements.values()):
+            break  # rollback happens on the tick that decides
+    return judgements, {f"{name}/{metric}": state.to_json() for metric, state in states.items()}
+
+
+def _state(metric: Metric, wire: Any) -> EvidenceState:
+    try:
+        return EvidenceState.from_json(wire, metric)
+    except EvidenceRefused:
+        # The first tick, a metric that was redefined, or an operator of another version: start afresh.
+        return EvidenceState.fresh(metric)
+
+
+def _arm(counts: RevisionCounts | None) -> ArmCounts | None:
+    if counts is None:
+        return None
+    latency = counts.latency
+    return ArmCounts(
+        requests=counts.requests,
+        errors=counts.errors,
+        latency=LatencyHistogram(le=latency.le, counts=latency.counts) if latency.le else None,
+    )
+
+
+def _unjudged(policy: PolicyView) -> Finding:
+    return Finding(
+        policy=policy.name,
+        metric="policy",
+        verdict=Verdict.ERROR,
+        message=policy.problem,
+        rolls_back=False,
+        needs_stable=False,
+    )
+
+
+def _finding(policy: str, spec: DriftPolicySpec, metric: MetricSpec, judgement: Judgement) -> Finding:
+    actions = next((action.do for action in spec.actions if "Metrics" in action.signals), [])
+    return Finding(
+        policy=policy,
+        metric=judgement.metric,
+        verdict=judgement.verdict,
+        message=judgement.message,
+        rolls_back="Rollback" in actions,
+        needs_stable=metric.against == "Stable",
+    )
+
+
+def _analysis(policy: str, judgement: Judgement) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "policy": policy,
+        "metric": judgement.metric,
+        "verdict": judgement.verdict.value,
+        "evidence": _rounded(judgement.evidence),
+        "acceptance": _rounded(judgement.acceptance),
+        "limit": _rounded(judgement.limit),
+        "message": judgement.message,
+    }
+    for arm, summary in (("stable", judgement.stable), ("candidate", judgement.candidate)):
+        if summary is not None:
+            entry[arm] = _summary(summary)
+    return entry
+
+
+def _summary(summary: ArmSummary) -> dict[str, Any]:
+    return {"n": summary.n, "value": _rounded(summary.value)}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -1,0 +1,54 @@
+"""The routers of a namespace: their children in the cluster, and the routes that all its splits ask for."""
+
+from collections import defaultdict
+
+from penstock_operator.core.difference import differs
+from penstock_operator.core.manifests.ownership import shared_reference
+from penstock_operator.core.manifests.router import RouterSettings, router_manifests, router_selector
+from penstock_operator.core.objects import Kind, kind_of, ref_of
+from penstock_operator.core.pod_state import is_ready
+from penstock_operator.core.routes import Acknowledgement, RouterPod, SplitRoute
+from penstock_operator.ports import Cluster, Router
+from penstock_operator.reconcile.execute import apply_own
+
+
+class Fleet:
+    """One fleet for each namespace that has a TrafficSplit."""
+
+    def __init__(self, *, cluster: Cluster, router: Router, settings: RouterSettings) -> None:
+        self._cluster = cluster
+        self._router = router
+        self._settings = settings
+        self._routes: defaultdict[str, dict[str, SplitRoute]] = defaultdict(dict)
+
+    async def ensure(self, namespace: str) -> None:
+        """Make or mend the children of the fleet, owned by all splits of the namespace together."""
+        splits = self._cluster.list(Kind.TRAFFIC_SPLIT, namespace)
+        owners = [shared_reference(split) for split in splits if not split["metadata"].get("deletionTimestamp")]
+        if not owners:
+            return  # the fleet goes with its last owner
+        for manifest in router_manifests(namespace, self._settings, owners):
+            live = self._cluster.get(ref_of(kind_of(manifest), manifest))
+            if differs(live, manifest):
+                await apply_own(self._cluster, manifest)
+
+    def pods(self, namespace: str) -> list[RouterPod]:
+        """Return the ready routers: one on its way out need not acknowledge, one that starts gets all at once."""
+        return [
+            RouterPod(name=pod["metadata"]["name"], ip=pod["status"]["podIP"])
+            for pod in self._cluster.list(Kind.POD, namespace, router_selector())
+            if is_ready(pod) and pod["status"].get("podIP")
+        ]
+
+    def publish(self, namespace: str, split: str, route: SplitRoute | None) -> None:
+        """Make ``route`` what the routers do for a split; None takes the split away."""
+        routes = self._routes[namespace]
+        if route is None:
+            routes.pop(split, None)
+        else:
+            routes[split] = route
+        self._router.publish(namespace, [routes[name] for name in sorted(routes)], self.pods(namespace))
+
+    async def acknowledged(self, namespace: str, split: str, *, timeout_seconds: float) -> Acknowledgement:
+        """Wait until every router runs or rejects what was published for a split, at most this long."""
+        return await self._router.acknowledged(namespace, timeout_seconds, split=split)

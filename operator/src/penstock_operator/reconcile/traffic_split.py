@@ -1,0 +1,357 @@
+"""Reconciles a TrafficSplit: observe, judge, decide, publish, report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
+from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION, TrafficSplitSpec
+from penstock_operator.core.commands import InvalidCommand, carry_out, parse_command
+from penstock_operator.core.conditions import Reason, timestamp
+from penstock_operator.core.difference import differs
+from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_service
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
+from penstock_operator.core.plan import EventRecord
+from penstock_operator.core.policy_view import policy_views
+from penstock_operator.core.rollout import Decision, Phase, Rollout, World, advance
+from penstock_operator.core.rollout_status import parse_rollout
+from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.traffic_split import (
+    Problem,
+    Report,
+    blocked_status,
+    model_name_of,
+    problem_of,
+    revision_states,
+    router_port,
+    split_route,
+    split_status,
+)
+from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
+from penstock_operator.ports import Clock, Cluster
+from penstock_operator.reconcile.execute import apply_own, report
+from penstock_operator.reconcile.fleet import Fleet
+from penstock_operator.reconcile.sampling import Sampler
+
+#: How long a new weight may take to be acknowledged before the reconcile goes on without; usually milliseconds.
+_ACKNOWLEDGE_SECONDS = 1.0
+#: A deleted split's listener stays this long, until every node's Service rules lead elsewhere.
+_LINGER_SECONDS = 30.0
+#: While routers resolve a revision, look often: each look is one small read.
+_WARMING_SECONDS = 0.5
+_MOVING = frozenset({Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED})
+#: Phases in which the candidate may have traffic.
+_ON_TRIAL = frozenset({Phase.PROGRESSING, Phase.PAUSED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What is known of a split before anything is decided."""
+
+    manifest: Manifest
+    spec: TrafficSplitSpec
+    deployment: Manifest
+    rollout: Rollout
+    weights: dict[str, int]
+    port: int
+
+    @property
+    def namespace(self) -> str:
+        return str(self.manifest["metadata"]["namespace"])
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self.manifest.get("status", {})
+        return status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Turn:
+    """What was decided at one look, on its way to the routers and into the status."""
+
+    look: _Look
+    decision: Decision
+    trial: Trial | None
+    command: Mapping[str, Any] | None
+    now: float
+
+
+class TrafficSplitReconciler:
+    """Moves traffic as specs and verdicts say, and takes it back on the tick that decides."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        clock: Clock,
+        fleet: Fleet,
+        sampler: Sampler,
+        tick_seconds: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._clock = clock
+        self._fleet = fleet
+        self._sampler = sampler
+        self._tick_seconds = tick_seconds
+        self._monotonic = monotonic
+        self._leaving: dict[ObjectRef, float] = {}
+        self._trials: dict[ObjectRef, Trial] = {}
+
+    async def reconcile(self, ref: ObjectRef) -> float | None:
+        """Look at one TrafficSplit; return after how many seconds to look again without an event."""
+        manifest = self._cluster.get(ref)
+        if manifest is None or manifest["metadata"].get("deletionTimestamp"):
+            return await self._leave(ref)
+        self._leaving.pop(ref, None)
+        await self._fleet.ensure(ref.namespace)
+        try:
+            spec = TrafficSplitSpec.parse(manifest["spec"])
+        except ValidationError as error:
+            await self._block(ref, manifest, Problem(reason=Reason.INVALID_SPEC, message=str(error)))
+            return None
+        deployments = {
+            item["metadata"]["name"]: item for item in self._cluster.list(Kind.MODEL_DEPLOYMENT, ref.namespace)
+        }
+        splits = self._cluster.list(Kind.TRAFFIC_SPLIT, ref.namespace)
+        if problem := problem_of(manifest, spec, deployments, splits):
+            await self._block(ref, manifest, problem)
+            return None
+        look = _Look(
+            manifest=manifest,
+            spec=spec,
+            deployment=deployments[spec.stable.model_deployment],
+            rollout=parse_rollout(manifest.get("status", {})),
+            weights=_weights(manifest),
+            port=_port(manifest, splits),
+        )
+        return await self._act(ref, look)
+
+    async def _act(self, ref: ObjectRef, look: _Look) -> float | None:
+        now = self._clock.now()
+        commanded, command, events = self._command(look, now)
+        trial, world = await self._observe(ref, replace(look, rollout=commanded), now)
+        decision = advance(commanded, tuple(look.spec.strategy.steps), world)
+        decision = replace(decision, events=(*events, *decision.events))
+        if _moved(look.rollout, decision.rollout):
+            self._trials.pop(ref, None)  # a new weight is judged on what happens at that weight
+        turn = _Turn(look=look, decision=decision, trial=trial, command=command, now=now)
+        told = await self._publish(ref, turn)
+        weights = look.weights
+        stable = decision.rollout.stable
+        if told is not None and told.complete and (weights or stable in self._sampler.warm(ref.namespace, ref.name)):
+            # The first time, the endpoint moves to the routers with this write: not before they can answer.
+            weights = decision.rollout.weights
+        await self._write(turn, told, weights)
+        if weights and look.deployment["metadata"]["name"] != ref.name:
+            service = endpoint_service(look.manifest, ToRouter(port=look.port))
+            if differs(self._cluster.get(ref_of(kind_of(service), service)), service):
+                await apply_own(self._cluster, service)
+        return self._again(decision, told, weights)
+
+    def _command(self, look: _Look, now: float) -> tuple[Rollout, Mapping[str, Any] | None, tuple[EventRecord, ...]]:
+        """Carry out the annotation's command, once per id."""
+        last = look.status.get("lastCommand")
+        text = look.manifest["metadata"].get("annotations", {}).get(COMMAND_ANNOTATION)
+        if text is None:
+            return look.rollout, last, ()
+        try:
+            command = parse_command(text)
+        except InvalidCommand as error:
+            answer = f"Refused: {error}"
+            if last and last.get("outcome") == answer:
+                return look.rollout, last, ()
+            refusal = {"id": "", "verb": "", "by": "", "at": timestamp(now), "outcome": answer}
+            return look.rollout, refusal, (EventRecord(type="Warning", reason="CommandRefused", message=answer),)
+        if last and last.get("id") == command.id:
+            return look.rollout, last, ()
+        outcome = carry_out(command, look.rollout, tuple(look.spec.strategy.steps), now=now)
+        answered = {
+            "id": command.id,
+            "verb": command.verb,
+            "by": command.by,
+            "at": timestamp(now),
+            "outcome": outcome.answer,
+        }
+        return outcome.rollout, answered, outcome.events
+
+    async def _observe(self, ref: ObjectRef, look: _Look, now: float) -> tuple[Trial | None, World]:
+        pods = self._fleet.pods(ref.namespace)
+        on_trial = look.rollout.phase in _ON_TRIAL
+        if look.rollout.phase in _MOVING or not look.weights:
+            age = self._tick_seconds * 0.9 if on_trial else _WARMING_SECONDS * 0.9
+            await self._sampler.refresh(ref.namespace, pods, max_age_seconds=age)
+        trial = self._judge(ref, look) if on_trial else None
+        status = look.deployment.get("status", {})
+        world = World(
+            now=now,
+            latest=status.get("latestRevision"),
+            deployment_stable=status.get("stableRevision"),
+            revisions=revision_states(look.deployment),
+            acknowledged=look.weights,
+            warm=self._sampler.warm(ref.namespace, ref.name),
+            findings=trial.findings if trial else None,
+            judged=bool(look.spec.policies),
+        )
+        return trial, world
+
+    def _judge(self, ref: ObjectRef, look: _Look) -> Trial | None:
+        """Judge what is new; between two ticks the last findings stand."""
+        candidate, stable = look.rollout.candidate, look.rollout.stable
+        if candidate is None or stable is None or not look.spec.policies:
+            return None
+        policies = policy_views(look.spec, look.name, self._cluster.list(Kind.DRIFT_POLICY, look.namespace))
+        ticks = [
+            tick_of(tick.at, tick.counts, stable=stable, candidate=candidate.revision)
+            for tick in self._sampler.take(ref.namespace, ref.name)
+        ]
+        if candidate.step_started_at is None or candidate.weight == 0:
+            ticks = []  # the weight of this step is not everywhere yet
+        judged = judge_trial(policies, look.status.get("evidence", {}), candidate=candidate.revision, ticks=ticks)
+        if judged is not None:
+            self._trials[ref] = judged
+        before = self._trials.get(ref)
+        if before is None:
+            # After a restart the evidence so far is in status; findings come with the next tick.
+            return Trial(
+                findings=unjudged_trial(policies),
+                analysis=tuple(look.status.get("analysis", ())),
+                evidence=look.status.get("evidence", {}),
+            )
+        return before
+
+    async def _publish(self, ref: ObjectRef, turn: _Turn) -> Acknowledgement | None:
+        """Bring the weights to the routers.
+
+        More traffic for a candidate is written down first, so that a crash never leaves routers ahead of the status.
+        Taking it back goes to the routers first: that must not wait for the API server.
+        """
+        look, decision = turn.look, turn.decision
+        if _raises(look.rollout, decision.rollout):
+            unsaid = replace(turn, decision=replace(decision, events=()))
+            await self._write(unsaid, None, look.weights)
+        spec = ModelDeploymentSpec.parse(look.deployment["spec"])
+        route = split_route(
+            namespace=ref.namespace,
+            split=ref.name,
+            port=look.port,
+            rollout=decision.rollout,
+            request_timeout_seconds=spec.serving.timeout.total_seconds(),
+        )
+        self._fleet.publish(ref.namespace, ref.name, route)
+        if route is None or not self._fleet.pods(ref.namespace):
+            return None
+        return await self._fleet.acknowledged(ref.namespace, ref.name, timeout_seconds=_ACKNOWLEDGE_SECONDS)
+
+    async def _write(self, turn: _Turn, told: Acknowledgement | None, weights: dict[str, int]) -> None:
+        look, decision, trial = turn.look, turn.decision, turn.trial
+        manifest = self._cluster.get(ref_of(Kind.TRAFFIC_SPLIT, look.manifest)) or look.manifest
+        same = not _restarted(look.rollout, decision.rollout)
+        ended = decision.rollout.candidate is None
+        # What decided stays to be read after a rollback or promotion, until the next candidate.
+        told_last = trial.analysis if trial else tuple(look.status.get("analysis", ()))
+        verdict = (trial.verdict if trial else None) or look.status.get("verdict")
+        status = split_status(
+            Report(
+                split=manifest,
+                spec=look.spec,
+                model_name=model_name_of(look.deployment),
+                decision=decision,
+                port=look.port,
+                weights=weights,
+                acknowledgement=told,
+                routers=len(self._fleet.pods(look.namespace)),
+                analysis=told_last if same or ended else (),
+                evidence=(trial.evidence if trial else look.status.get("evidence")) if same and not ended else None,
+                verdict=verdict if same or ended else None,
+                command=turn.command,
+            ),
+            now=turn.now,
+        )
+        await report(self._cluster, manifest, status, decision.events)
+
+    def _again(self, decision: Decision, told: Acknowledgement | None, weights: Mapping[str, int]) -> float | None:
+        if decision.rollout.stable is None:
+            return None  # an event of the ModelDeployment comes when it is ready
+        if told is None or not told.complete or not weights:
+            return _WARMING_SECONDS
+        match decision.rollout.phase:
+            case Phase.PROGRESSING | Phase.PAUSED:
+                return self._tick_seconds
+            case Phase.WAITING:
+                return _WARMING_SECONDS
+            case _:
+                return None
+
+    async def _block(self, ref: ObjectRef, manifest: Manifest, problem: Problem) -> None:
+        """Leave traffic as it is and say why nothing moves."""
+        weights, port = _weights(manifest), manifest.get("status", {}).get("port")
+        if weights and port is not None:
+            rollout = parse_rollout(manifest["status"])
+            route = split_route(
+                namespace=ref.namespace, split=ref.name, port=port, rollout=rollout, request_timeout_seconds=60.0
+            )
+            self._fleet.publish(ref.namespace, ref.name, route)
+        live = manifest.get("status", {}).get("conditions", ())
+        known = any(item["type"] == "Stalled" and item["reason"] == problem.reason for item in live)
+        event = EventRecord(type="Warning", reason=problem.reason.value, message=problem.message)
+        status = blocked_status(manifest, problem, now=self._clock.now())
+        await report(self._cluster, manifest, status, () if known else (event,))
+
+    async def _leave(self, ref: ObjectRef) -> float | None:
+        """Let the routers go on for a deleted split until nobody is led to them any more."""
+        self._trials.pop(ref, None)
+        await self._fleet.ensure(ref.namespace)
+        left = self._leaving.setdefault(ref, self._monotonic() + _LINGER_SECONDS) - self._monotonic()
+        if left > 0:
+            return left
+        self._leaving.pop(ref, None)
+        self._sampler.forget(ref.namespace, ref.name)
+        self._fleet.publish(ref.namespace, ref.name, None)
+        return None
+
+
+def _weights(manifest: Manifest) -> dict[str, int]:
+    return {entry["revision"]: entry["weight"] for entry in manifest.get("status", {}).get("weights", ())}
+
+
+def _port(manifest: Manifest, splits: Sequence[Manifest]) -> int:
+    own = manifest.get("status", {}).get("port")
+    if own is not None:
+        return int(own)
+    taken = {split.get("status", {}).get("port") for split in splits}
+    return router_port(manifest["metadata"]["name"], {port for port in taken if port is not None})
+
+
+def _raises(before: Rollout, after: Rollout) -> bool:
+    """Return whether some candidate gets more traffic, or becomes stable."""
+    if after.stable != before.stable:
+        return True
+    if after.candidate is None:
+        return False
+    known = before.candidate is not None and before.candidate.revision == after.candidate.revision
+    weight = before.candidate.weight if known and before.candidate is not None else 0
+    return after.candidate.weight > weight
+
+
+def _moved(before: Rollout, after: Rollout) -> bool:
+    """Return whether the candidate or its step is another one."""
+    if before.candidate is None or after.candidate is None:
+        return before.candidate is not after.candidate
+    return (before.candidate.revision, before.candidate.step, before.candidate.weight) != (
+        after.candidate.revision,
+        after.candidate.step,
+        after.candidate.weight,
+    )
+
+
+def _restarted(before: Rollout, after: Rollout) -> bool:
+    old = before.candidate.revision if before.candidate else None
+    new = after.candidate.revision if after.candidate else None
+    return old != new
