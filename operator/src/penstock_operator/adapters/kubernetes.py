@@ -99,10 +99,10 @@ class KubernetesCluster:
             "preconditions": {"uid": uid},
         }
         answer = await self._client.request("delete", path(ref), resource=_plural(ref), body=body)
-        if answer is None or answer.get("kind") == "Status":
-            self._cache.remove_deleted(ref, uid)
-        else:  # somebody's finalizer keeps it for now
+        if answer is not None and _still_exists(answer):
             self._cache.put(ref.kind, answer)
+        else:
+            self._cache.remove_deleted(ref, uid)
 
     def record(self, ref: ObjectRef, event: EventRecord) -> None:
         """Hand an Event about an object to the recorder; never blocks, never raises."""
@@ -165,6 +165,12 @@ def replacing(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         for key, value in new.items()
     }
     return {**patch, **dict.fromkeys(key for key in old if key not in new)}
+
+
+def _still_exists(answer: Manifest) -> bool:
+    """Return whether a deletion only began, by its answer: a Status, or for some kinds the object as it was."""
+    metadata = answer.get("metadata") or {}
+    return bool(metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds"))
 
 
 def _plural(ref: ObjectRef) -> str:
