@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import binaries
+from . import binaries, images
 from .cluster import Cluster, purge_cache
 from .console import say
 from .control_plane import ControlPlane
@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", help="print the log of one component")
     logs.add_argument("component")
     logs.set_defaults(run=_logs)
+
+    built = commands.add_parser("images", help="build the project's images and import them; prints NAME KEY")
+    built.add_argument("image", nargs="*", choices=[[], *(image.name for image in images.IMAGES)])
+    built.add_argument("--engine", choices=["embedded", "docker"], default="embedded", help="docker: loads into kind")
+    built.set_defaults(run=_images)
 
     tools = commands.add_parser("tools", help="build the programs and print the folder that holds them")
     tools.add_argument("module", nargs="*", choices=[[], *(module.name for module in binaries.ALL_MODULES)])
@@ -106,6 +111,15 @@ def _logs(options: argparse.Namespace) -> int:
         raise ClusterError(f"no log of {options.component!r}; there are: {', '.join(known) or 'none, run `up` first'}")
     with (run_dir / f"{options.component}.log").open("rb") as log:
         shutil.copyfileobj(log, sys.stdout.buffer)
+    return 0
+
+
+def _images(options: argparse.Namespace) -> int:
+    wanted = [image for image in images.IMAGES if image.name in options.image] or images.IMAGES
+    uses_docker = options.engine == "docker"
+    keys = images.load_into_kind(wanted) if uses_docker else _cluster().import_images(wanted)
+    for name, key in keys.items():
+        print(f"penstock/{name} {key}")
     return 0
 
 

@@ -1,10 +1,24 @@
 """The whole cluster: bring it up, take it down, say how it is."""
 
-import shutil
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 
-from . import addons, binaries, cgroups, firewall, network, originals, packages, processes, ruins, scratch_images, shell
+from . import (
+    addons,
+    binaries,
+    cgroups,
+    firewall,
+    images,
+    mounts,
+    network,
+    originals,
+    packages,
+    processes,
+    ruins,
+    scratch_images,
+    shell,
+)
 from .api_probe import wait_until
 from .console import say, step
 from .control_plane import ControlPlane, ForNodes
@@ -12,7 +26,7 @@ from .errors import ClusterError
 from .image_store import ImageStore
 from .layout import Layout
 from .locks import exclusive
-from .node import CLUSTER_DNS, COMPONENTS, NAME, Node, upstream_name_servers
+from .node import CLUSTER_DNS, COMPONENTS, CONTAINERD, NAME, Node, upstream_name_servers
 
 DNS_SECONDS = 60.0
 DNS_DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
@@ -29,7 +43,7 @@ class Cluster:
             for_nodes=ForNodes(address=network.NODE_ADDRESS, node_name=NAME),
         )
         self.node = Node(layout, self.control_plane)
-        self.images = ImageStore(layout)
+        self.store = ImageStore(layout)
 
     def up(self) -> None:
         """Bring up what is not up; a second call, or one after an interrupted or killed run, does the rest."""
@@ -49,6 +63,13 @@ class Cluster:
         packages.require_root("where that is allowed")
         with exclusive(self.layout.lock, doing="starting or stopping the cluster"):
             ruins.clear(self.layout)
+
+    def import_images(self, wanted: Sequence[images.Image]) -> dict[str, str]:
+        """Build the images and import them; returns name → key, which is a tag of the image as well."""
+        packages.require_root("where that is allowed")
+        if not self.node.is_alive(CONTAINERD):
+            raise ClusterError("the cluster is not running: bring it up first (`up`)")
+        return images.import_all(self.store, wanted)
 
     def is_healthy(self) -> bool:
         """Tell whether all is running, ready and made from what is in the tree now; never raises for ruins."""
@@ -84,7 +105,7 @@ class Cluster:
         with step("containerd"):
             self.node.write_configuration()
             self.node.start_containerd()
-            scratch_images.ensure(self.images)
+            scratch_images.ensure(self.store)
         with step("node: kubelet, kube-proxy"):
             self.node.start_agents()
             self.node.wait_ready()
@@ -121,4 +142,4 @@ class Cluster:
 def purge_cache(cache: Path) -> None:
     """Delete the cache of binaries, base image and archives."""
     with step(f"deleting {cache}"):
-        shutil.rmtree(cache, ignore_errors=True)
+        mounts.delete_tree(cache)

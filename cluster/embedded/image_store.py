@@ -3,11 +3,16 @@
 import json
 from pathlib import Path
 
-from . import shell
+from . import mounts, shell
 from .layout import Layout
 
 NAMESPACE = "k8s.io"
-REGISTRY = "docker.io/"
+
+
+def choose_snapshotter(layout: Layout) -> str:
+    """Return how containerd keeps file systems: overlays, or plain copies where the disk cannot hold overlays."""
+    layout.containerd_root.mkdir(parents=True, exist_ok=True)
+    return "overlayfs" if mounts.is_overlay_possible(layout.containerd_root) else "native"
 
 
 class ImageStore:
@@ -22,7 +27,7 @@ class ImageStore:
 
     def add(self, archive: Path, *, reference: str, key: str) -> None:
         """Import ``archive``, which names its image ``reference``; tags it with ``key`` too."""
-        self._ctr("images", "import", archive)
+        self._ctr("images", "import", "--snapshotter", choose_snapshotter(self._layout), archive)
         keyed = f"{reference.rpartition(':')[0]}:{key}"
         self._ctr("images", "tag", "--force", reference, keyed)
         for older in self._older_keys(reference, keyed):

@@ -1,9 +1,11 @@
 """Mounts below a folder: list them, and take them down."""
 
 import re
+import shutil
 from pathlib import Path
 
 from . import shell
+from .errors import ClusterError
 
 MOUNTS = Path("/proc/self/mountinfo")
 MOUNT_POINT = 4  # the fifth field of a line of mountinfo
@@ -26,6 +28,15 @@ def unmount_below(folder: Path) -> None:
             shell.run(["umount", "--lazy", point])
 
 
+def delete_tree(folder: Path) -> None:
+    """Unmount everything below ``folder``, then delete it; raises ClusterError before it deletes through a mount."""
+    unmount_below(folder)
+    if left := below(folder, MOUNTS.read_text()):
+        raise ClusterError(f"cannot unmount {', '.join(left)}: end what uses it, then run this again")
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
 def is_overlay_possible(folder: Path) -> bool:
     """Tell whether ``folder`` can hold the layers of an overlay mount (it cannot on an overlay itself)."""
     probe = folder / ".overlay-probe"
@@ -36,7 +47,7 @@ def is_overlay_possible(folder: Path) -> bool:
     mounted = shell.succeeds(["mount", "-t", "overlay", "overlay", "-o", options, parts["merged"]])
     if mounted:
         shell.run(["umount", parts["merged"]])
-    shell.run(["rm", "-rf", probe])
+    delete_tree(probe)
     return mounted
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from . import binaries, cgroups, kubeconfig, mounts, network, packages, ports, processes
+from . import binaries, cgroups, image_store, kubeconfig, network, packages, ports, processes
 from .api_probe import wait_until
 from .control_plane import POD_CIDR, ControlPlane
 from .errors import ClusterError
@@ -117,8 +117,7 @@ class Node:
 
     def _containerd_configuration(self) -> str:
         layout = self._layout
-        layout.containerd_root.mkdir(parents=True, exist_ok=True)
-        snapshotter = "overlayfs" if mounts.is_overlay_possible(layout.containerd_root) else "native"
+        snapshotter = image_store.choose_snapshotter(layout)
         return f"""\
 version = 2
 root = "{layout.containerd_root}"

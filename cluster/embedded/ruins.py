@@ -1,6 +1,5 @@
 """Take away everything that a cluster has put on the machine, running or not."""
 
-import shutil
 from pathlib import Path
 
 from . import cgroups, firewall, mounts, network, originals, processes
@@ -40,7 +39,7 @@ def clear(layout: Layout) -> None:
         if before is not None:
             _remove_files_outside(layout, before, shim_sockets)
             originals.restore_sysctls(before)
-        shutil.rmtree(layout.state, ignore_errors=True)
+        mounts.delete_tree(layout.state)
 
 
 def belongs(argv: list[str], state: Path) -> bool:
