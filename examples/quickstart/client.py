@@ -1,0 +1,103 @@
+"""A client of the quickstart: real rows to the endpoint at a steady rate, one line of counts each second.
+
+It runs as a pod. What it prints is JSON: in each second, answers by revision and status code, how many predictions were
+wrong in form, and the slowest answer.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections import Counter
+
+import aiohttp
+
+RATE = float(os.environ["RATE"])
+CONNECTIONS = int(os.environ["CONNECTIONS"])
+SECONDS = float(os.environ["SECONDS"])
+URL = os.environ["URL"]
+
+
+class Tally:
+    """What happened in the current second."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.answers: Counter[str] = Counter()
+        self.slowest = 0.0
+        self.latencies: list[float] = []
+
+    def flush(self) -> None:
+        """Print the second and begin the next one."""
+        self.latencies.sort()
+        quantiles = [self.latencies[int(share * (len(self.latencies) - 1))] for share in (0.5, 0.99) if self.latencies]
+        line = {
+            "t": round(time.time(), 3),
+            "answers": dict(self.answers),
+            "p50": round(quantiles[0], 5) if quantiles else None,
+            "p99": round(quantiles[1], 5) if quantiles else None,
+            "slowest": round(self.slowest, 4),
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+        self.answers.clear()
+        self.latencies.clear()
+        self.slowest = 0.0
+
+
+async def ask(session: aiohttp.ClientSession, body: bytes, tally: Tally) -> None:
+    """Send one row and count how it was answered."""
+    started = time.perf_counter()
+    try:
+        async with session.post(URL, data=body, headers={"content-type": "application/json"}) as response:
+            answer = await response.read()
+            who = response.headers.get("x-penstock-revision", "direct")
+            outcome = str(response.status)
+            if response.status == 200:
+                outputs = {output["name"]: output["data"] for output in json.loads(answer)["outputs"]}
+                if outputs["label"][0] not in (0, 1) or abs(sum(outputs["probabilities"]) - 1) > 1e-3:
+                    outcome = "wrong"
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
+        who, outcome = "nobody", f"{type(error).__name__}: {error}"[:120]
+    took = time.perf_counter() - started
+    tally.latencies.append(took)
+    tally.slowest = max(tally.slowest, took)
+    tally.answers[f"{who} {outcome}"] += 1
+
+
+async def worker(session: aiohttp.ClientSession, bodies: list[bytes], tally: Tally, index: int, until: float) -> None:
+    """Ask at this worker's share of the rate until the time is over."""
+    pause = CONNECTIONS / RATE
+    due = time.monotonic() + pause * index / CONNECTIONS
+    while time.monotonic() < until:
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        await ask(session, bodies[index % len(bodies)], tally)
+        index += CONNECTIONS
+        # A stall of the machine is not answered by a burst.
+        due = max(due + pause, time.monotonic() - pause)
+
+
+async def main() -> None:
+    """Run all workers and print the counts."""
+    with open("/client/rows.json") as file:
+        rows = json.load(file)
+    bodies = [
+        json.dumps(
+            {"inputs": [{"name": rows["input"], "shape": [1, len(row)], "datatype": "FP32", "data": row}]}
+        ).encode()
+        for row in (row["x"] if isinstance(row, dict) else row for row in rows["rows"])
+    ]
+    tally = Tally()
+    until = time.monotonic() + SECONDS
+    timeout = aiohttp.ClientTimeout(total=10)
+    async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
+        workers = [asyncio.create_task(worker(session, bodies, tally, index, until)) for index in range(CONNECTIONS)]
+        while not all(task.done() for task in workers):
+            await asyncio.sleep(1)
+            tally.flush()
+        await asyncio.gather(*workers)
+    tally.flush()
+
+
+asyncio.run(main())
