@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
+import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import envoy
@@ -17,7 +20,7 @@ from penstock_operator.adapters.router_stats import HttpRouterStats
 from penstock_operator.adapters.xds.resources import REVISION_HEADER
 from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.manifests.router import RouterSettings, router_manifests
-from penstock_operator.core.manifests.router_bootstrap import bootstrap_json
+from penstock_operator.core.manifests.router_bootstrap import bootstrap
 from penstock_operator.core.routes import Acknowledgement, Backend, RevisionCounters, RouterPod, SplitRoute
 
 NAMESPACE = "shop"
@@ -32,10 +35,47 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:
     async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - Envoy tells nobody
+        while True:
+            outcome = condition()
+            if outcome if isinstance(outcome, bool) else await outcome:
+                return
             await asyncio.sleep(0.02)
+
+
+class Names(asyncio.DatagramProtocol):
+    """A DNS server: headless Services, as the cluster's DNS shows them."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[str, list[str]] = {}
+        self.port = 0
+        self._transport: asyncio.DatagramTransport | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(LOOPBACK, 0))
+        self._transport, self.port = transport, transport.get_extra_info("sockname")[1]
+
+    def stop(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
+        end = data.index(b"\0", 12) + 1
+        labels, position = [], 12
+        while data[position]:
+            labels.append(data[position + 1 : position + 1 + data[position]].decode())
+            position += 1 + data[position]
+        addresses = self.addresses.get(".".join(labels))
+        found = [] if data[end : end + 2] != b"\0\1" else addresses or []
+        code = 3 if addresses is None else 0
+        header = data[:2] + bytes([0x85, 0x80 | code]) + struct.pack(">4H", 1, len(found), 0, 0)
+        answers = b"".join(
+            b"\xc0\x0c" + struct.pack(">2HIH", 1, 1, 5, 4) + socket.inet_aton(address) for address in found
+        )
+        assert self._transport is not None
+        self._transport.sendto(header + data[12 : end + 4] + answers, addr)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,6 +84,7 @@ class Model:
 
     revision: str
     port: int = field(default_factory=free_port)
+    address: str = LOOPBACK
     ready: bool = True
     status: int = 200
     delay_seconds: float = 0.0
@@ -56,7 +97,7 @@ class Model:
         app.router.add_route("*", "/v2/models/{name}/infer", self._infer)
         self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=75)
         await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, self.port, backlog=1024).start()
+        await web.TCPSite(self._runner, self.address, self.port, backlog=1024).start()
 
     async def stop(self) -> None:
         if self._runner is not None:
@@ -83,6 +124,7 @@ class RouterProcess:
 
     pod: str
     xds_port: int
+    names_port: int
     stats_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     process: asyncio.subprocess.Process | None = None
@@ -94,8 +136,9 @@ class RouterProcess:
         deployment = router_manifests(NAMESPACE, settings)[-1]
         container = deployment["spec"]["template"]["spec"]["containers"][0]
         arguments = [argument.replace("$(POD_NAME)", self.pod) for argument in container["args"]]
-        bootstrap = replace(settings.bootstrap, admin_port=self.admin_port, stats_port=self.stats_port)
-        arguments[arguments.index("--config-yaml") + 1] = bootstrap_json(bootstrap)
+        ports = replace(settings.bootstrap, admin_port=self.admin_port, stats_port=self.stats_port)
+        config = {**bootstrap(ports), "typed_dns_resolver_config": self._resolver()}
+        arguments[arguments.index("--config-yaml") + 1] = json.dumps(config)
         environment = {**os.environ, "PATH": f"{ENVOY_FOLDER}{os.pathsep}{os.environ['PATH']}"}
         self.process = await asyncio.create_subprocess_exec(*container["command"], *arguments, env=environment)
 
@@ -105,6 +148,17 @@ class RouterProcess:
                 self.process.kill()
             await self.process.wait()
             self.process = None
+
+    def _resolver(self) -> dict[str, Any]:
+        address = {"socket_address": {"address": LOOPBACK, "port_value": self.names_port}}
+        return {
+            "name": "envoy.network.dns_resolver.cares",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig",
+                "resolvers": [address],
+                "dns_resolver_options": {"no_default_search_domain": True},
+            },
+        }
 
     @property
     def as_pod(self) -> RouterPod:
@@ -118,18 +172,19 @@ class Rig:
     xds: XdsServer
     xds_port: int
     client: aiohttp.ClientSession
+    names: Names
     port: int = field(default_factory=free_port)
     routers: list[RouterProcess] = field(default_factory=list)
     models: list[Model] = field(default_factory=list)
 
     async def router(self, pod: str = "router-a") -> RouterProcess:
-        router = RouterProcess(pod=pod, xds_port=self.xds_port)
+        router = RouterProcess(pod=pod, xds_port=self.xds_port, names_port=self.names.port)
         await router.start()
         self.routers.append(router)
         return router
 
-    async def model(self, revision: str) -> Model:
-        model = Model(revision=revision)
+    async def model(self, revision: str, *, address: str = LOOPBACK, port: int | None = None) -> Model:
+        model = Model(revision=revision, address=address, port=port or free_port())
         await model.start()
         self.models.append(model)
         return model
@@ -232,8 +287,10 @@ async def load(url: str, *, clients: int = 4) -> AsyncIterator[Load]:
 async def running_rig() -> AsyncIterator[Rig]:
     xds = XdsServer(linger_seconds=0.3)
     xds_port = await xds.start(LOOPBACK, 0)
+    names = Names()
+    await names.start()
     async with aiohttp.ClientSession() as client:
-        rig = Rig(xds=xds, xds_port=xds_port, client=client)
+        rig = Rig(xds=xds, xds_port=xds_port, client=client, names=names)
         try:
             yield rig
         finally:
@@ -242,3 +299,4 @@ async def running_rig() -> AsyncIterator[Rig]:
             for model in rig.models:
                 await model.stop()
             await rig.xds.stop()
+            names.stop()

@@ -149,6 +149,8 @@ def _cluster_body(name: ClusterName, host: str, port: int) -> dict[str, Any]:
             # Only when not one pod is healthy: a check missed under load must not become an outage.
             "healthy_panic_threshold": {"value": 1},
             "ignore_new_hosts_until_first_hc": True,
+            # By default changes of health wait up to a second to be merged, and requests go astray that long.
+            "update_merge_window": "0s",
         },
         # An address that DNS no longer names may soon be another model's pod, and that one would look healthy.
         "ignore_health_on_host_removal": True,
@@ -237,7 +239,8 @@ def _weighted(route: SplitRoute) -> dict[str, Any]:
                     },
                 }
             ],
-            "host_selection_retry_max_attempts": 3,
+            # A host that refuses has the fewest requests, so it is chosen again and again.
+            "host_selection_retry_max_attempts": 16,
         },
     }
 
