@@ -8,6 +8,7 @@ from . import (
     addons,
     binaries,
     cgroups,
+    dns_probe,
     firewall,
     images,
     mounts,
@@ -29,7 +30,6 @@ from .locks import exclusive
 from .node import CLUSTER_DNS, COMPONENTS, CONTAINERD, NAME, Node, upstream_name_servers
 
 DNS_SECONDS = 60.0
-DNS_DEPLOYMENT = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 
 
 class Cluster:
@@ -77,11 +77,7 @@ class Cluster:
             return False
         if not all(binaries.is_linked(module) for module in binaries.CLUSTER_MODULES):
             return False
-        return (
-            self.control_plane.probe().status("/readyz") == HTTPStatus.OK
-            and self.node.is_ready()
-            and self._dns_answers()
-        )
+        return self.control_plane.probe().status("/readyz") == HTTPStatus.OK and self.node.is_ready() and _dns_answers()
 
     def status(self) -> list[tuple[str, str]]:
         """Return (component, state) for a person."""
@@ -119,15 +115,9 @@ class Cluster:
             [*kubectl, "apply", "--server-side", "--force-conflicts", "--field-manager=penstock-cluster", "-f", "-"],
             stdin=objects,
         )
-        if not wait_until(self._dns_answers, timeout_seconds=DNS_SECONDS):
+        if not wait_until(_dns_answers, timeout_seconds=DNS_SECONDS):
             pods = shell.run([*kubectl, "-n", "kube-system", "describe", "pods"])
             raise ClusterError(f"CoreDNS is not ready after {DNS_SECONDS:.0f} s:\n{pods[-3000:]}")
-
-    def _dns_answers(self) -> bool:
-        deployment = self.control_plane.probe().read(DNS_DEPLOYMENT) or {}
-        status = deployment.get("status", {})
-        observed = status.get("observedGeneration") == deployment.get("metadata", {}).get("generation")
-        return bool(observed and status.get("readyReplicas"))
 
     def _all_alive(self) -> bool:
         return self.control_plane.is_running() and all(self.node.is_alive(component) for component in COMPONENTS)
@@ -137,6 +127,11 @@ class Cluster:
         if record is None:
             return "never started"
         return f"running, pid {record.pid}" if processes.is_alive(record) else f"dead (was pid {record.pid})"
+
+
+def _dns_answers() -> bool:
+    """Tell whether a name can be looked up: Service, kube-proxy, pod and API access in one."""
+    return dns_probe.answers(CLUSTER_DNS)
 
 
 def purge_cache(cache: Path) -> None:

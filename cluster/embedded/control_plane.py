@@ -125,6 +125,7 @@ class ControlPlane:
         binaries.ensure(binaries.CONTROL_PLANE_MODULES)
         self.directory.mkdir(parents=True, exist_ok=True)
         self._write_configuration()
+        self._forget_the_dead()
         self.start_component(ETCD)
         self._wait(self._etcd_listens, "etcd to listen")
         self.start_component(API_SERVER)
@@ -185,8 +186,9 @@ class ControlPlane:
             processes.forget(self.run_dir, component)
 
     def kill(self, component: str) -> None:
-        """Kill one process (SIGKILL)."""
+        """Kill one process (SIGKILL); ``start_component`` starts it again."""
         processes.kill(self._record(component))
+        processes.forget(self.run_dir, component)
 
     def pause(self, component: str) -> None:
         """Freeze one process (SIGSTOP): its connections stay open and nothing is answered."""
@@ -219,7 +221,7 @@ class ControlPlane:
     def _record(self, component: str) -> processes.ProcessRecord:
         record = processes.find(self.run_dir, component)
         if record is None:
-            raise ClusterError(f"{component} was never started in {self.directory}: start() it first")
+            raise ClusterError(f"{component} of {self.directory} is not running: start_component() it first")
         return record
 
     def _ports(self) -> dict[str, int]:
@@ -266,6 +268,12 @@ class ControlPlane:
         why = f"{suspect} died" if dead else f"{START_SECONDS:.0f} s went by"
         log = self.log_path(suspect)
         raise ClusterError(f"waited for {what}, but {why}; the end of {log}:\n{processes.tail(log)}")
+
+    def _forget_the_dead(self) -> None:
+        """Delete the records of an earlier, killed run: what they name has not died just now."""
+        for component in self.components:
+            if self._has_died(component):
+                processes.forget(self.run_dir, component)
 
     def _has_died(self, component: str) -> bool:
         return processes.find(self.run_dir, component) is not None and not self.is_alive(component)

@@ -65,7 +65,10 @@ class Node:
         return record is not None and processes.is_alive(record)
 
     def is_ready(self) -> bool:
-        """Tell whether the API server knows the node and calls it ready."""
+        """Tell whether the kubelet works, and the API server calls the node ready."""
+        # The API server's word alone may be from before a kubelet was killed.
+        if not ports.answers_http(self._ports()["kubelet-health"], "/healthz"):
+            return False
         node = self._control_plane.probe().read(f"/api/v1/nodes/{NAME}")
         conditions = node["status"].get("conditions", []) if node else []
         return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)

@@ -1,8 +1,10 @@
 """Choose TCP ports that stay free until they are used."""
 
+import http.client
 import random
 import socket
 from collections.abc import Iterable
+from http import HTTPStatus
 from pathlib import Path
 
 # Below the kernel's ephemeral range (32768 up) and the NodePorts (30000 up): a port found free here is not taken by
@@ -48,3 +50,15 @@ def accepts(path: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def answers_http(port: int, path: str) -> bool:
+    """Tell whether a server on loopback answers a GET with 200."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
