@@ -101,12 +101,14 @@ def choose_comparisons(
 
 
 def acceptance_comparison(le: Sequence[float], *, edge: int, ratio: float) -> Comparison:
-    """Return the comparison that shows a candidate faster than ``ratio`` times the stable, from the stable's ``edge``.
+    """Return the comparison that shows a candidate faster than ``ratio`` times the stable, whose quantile ends at edge.
 
-    The candidate's edge is the highest one up to ``ratio`` times: too low an edge can only delay a Pass.
+    The stable's quantile may be as low as the foot of its bucket. So the candidate's edge is the highest one up to
+    ``ratio`` times that foot, or the stable's own edge where the buckets are wider than ``ratio``.
     """
-    reached = edge_at_or_below(le, le[edge] * ratio)
-    return Comparison(candidate=edge if reached is None else reached, stable=edge, share=0.0)
+    foot = le[edge - 1] if edge else 0.0
+    reached = edge_at_or_below(le, foot * ratio)
+    return Comparison(candidate=edge if reached is None else max(edge, reached), stable=edge, share=0.0)
 
 
 def _slower(le: Sequence[float], stable: Sequence[int], edge: int, ratio: float) -> Comparison:

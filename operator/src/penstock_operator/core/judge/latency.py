@@ -10,10 +10,11 @@ from penstock_operator.core.judge.likelihood import Events
 from penstock_operator.core.judge.metrics import LatencyAgainstLimit, LatencyAgainstStable
 from penstock_operator.core.judge.state import ArmTotals, EvidenceState
 
-#: By how much of the share beyond the quantile (0.01 at p99) the candidate's share may exceed the stable's and still
-#: be tolerated, respectively still be accepted. Without it a stable without slow requests could not be compared.
+#: By how much the candidate's share above an edge may exceed the stable's and still be tolerated, respectively still
+#: be accepted, in parts of quantile * (1 - quantile): at p99 about 0.001 and 0.01. Without it a stable without slow
+#: requests could not be compared.
 TOLERATED_PART = 0.1
-ACCEPTED_PART = 0.5
+ACCEPTED_PART = 1.0
 
 
 class CannotJudge(ValueError):  # noqa: N818
@@ -70,13 +71,17 @@ def against_stable(
     )
     if not state.comparisons:
         return replace(counted, comparisons=_choose(metric, counted))
-    may = 1 - metric.quantile
+    spread = metric.quantile * (1 - metric.quantile)
     worse = tuple(
-        likelihood.log_worse_than_stable(*_events(here, there, comparison), ratio=1.0, difference=TOLERATED_PART * may)
+        likelihood.log_worse_than_stable(
+            *_events(here, there, comparison), ratio=1.0, difference=TOLERATED_PART * spread
+        )
         for comparison in state.comparisons
     )
     accept = histogram.acceptance_comparison(state.le, edge=state.comparisons[0].candidate, ratio=metric.accept_ratio)
-    better = likelihood.log_better_than_stable(*_events(here, there, accept), ratio=1.0, difference=ACCEPTED_PART * may)
+    better = likelihood.log_better_than_stable(
+        *_events(here, there, accept), ratio=1.0, difference=ACCEPTED_PART * spread
+    )
     return advance(counted, worse=worse, better=better)
 
 
