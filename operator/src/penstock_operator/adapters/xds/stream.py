@@ -166,7 +166,7 @@ class RouterStream:
             return tuple(gone)
         unused = {name for name in gone if not self._may_be_routed_to(name, snapshot)}
         self._unused_since = {name: self._unused_since.get(name, now) for name in unused}
-        return tuple(name for name in sorted(unused) if now - self._unused_since[name] >= self._linger_seconds)
+        return tuple(name for name in sorted(unused) if now >= self._unused_since[name] + self._linger_seconds)
 
     def _may_be_routed_to(self, cluster: str, snapshot: Snapshot) -> bool:
         endpoint, _, _ = cluster.rpartition("/")
