@@ -1,0 +1,275 @@
+"""The commands of ``kubectl penstock``."""
+
+import getpass
+import json
+import secrets
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, NoReturn
+
+import typer
+
+from penstock_cli.cluster import DEPLOYMENTS, GROUP, POLICIES, SPLITS, Cluster, LiveCluster, unknown_name
+from penstock_cli.command import Command, Verb
+from penstock_cli.errors import PluginError
+
+_WATCH_SECONDS = 1.0
+
+app = typer.Typer(
+    name="kubectl penstock",
+    help="See what Penstock serves and who gets the traffic, and command a rollout.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(StrEnum):
+    """How to print."""
+
+    TREE = "tree"
+    JSON = "json"
+
+
+Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Default: the context's.")]
+Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig. Default: the current one.")]
+Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Default: $KUBECONFIG, then ~/.kube/config.")]
+SplitName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the TrafficSplit.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.1, max=600, help="Seconds to wait for the operator's answer.")
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the operator's answer.")]
+
+
+def _connect(kubeconfig: str | None, context: str | None, namespace: str | None) -> Cluster:
+    return LiveCluster(kubeconfig=kubeconfig, context=context, namespace=namespace)
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    """Turn what the plugin cannot do into one line on stderr."""
+    try:
+        yield
+    except PluginError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    name: Annotated[
+        str | None, typer.Argument(help="A TrafficSplit, ModelDeployment or DriftPolicy. Default: everything.")
+    ] = None,
+    output: Annotated[Output, typer.Option("-o", "--output", help="How to print.")] = Output.TREE,
+    *,
+    watch: Annotated[bool, typer.Option("-w", "--watch", help="Go on until ctrl-C.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Show endpoints: revisions, weights, verdicts, and why something is not ready."""
+    with _answering():
+        cluster = _connect(kubeconfig, context, namespace)
+        if watch:
+            _watch(lambda: _print_status(cluster, name, output))
+        else:
+            _print_status(cluster, name, output)
+
+
+def _print_status(cluster: Cluster, name: str | None, output: Output) -> None:
+    from penstock_cli.endpoints import endpoints, named  # noqa: PLC0415 - keeps --help fast
+    from penstock_cli.views import World  # noqa: PLC0415
+
+    world = World(
+        namespace=cluster.namespace,
+        splits=cluster.list(SPLITS),
+        deployments=cluster.list(DEPLOYMENTS),
+        policies=cluster.list(POLICIES),
+    )
+    now = datetime.now(UTC)
+    views = endpoints(world, now=now)
+    if name is not None:
+        views = named(name, world, views)
+        if not views:
+            raise unknown_name(name, "endpoint", world.namespace, list(world.names))
+    if output is Output.JSON:
+        print(json.dumps([view.to_json() for view in views], indent=2))
+        return
+    from rich.console import Console  # noqa: PLC0415
+
+    from penstock_cli.tree import draw  # noqa: PLC0415
+
+    # soft_wrap: a message is never cut, in a pipe least of all.
+    Console(highlight=False).print(draw(views, namespace=world.namespace, now=now), soft_wrap=not sys.stdout.isatty())
+
+
+def _watch(show: Callable[[], None]) -> None:
+    """Show again and again; a cluster that is away for a moment does not end it."""
+    try:
+        while True:
+            if sys.stdout.isatty():
+                print("\x1b[H\x1b[2J", end="")
+            try:
+                show()
+            except PluginError as error:
+                print(f"error: {error}", file=sys.stderr)
+            sys.stdout.flush()
+            time.sleep(_WATCH_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _command(
+    verb: Verb,
+    name: str,
+    *,
+    cluster: Callable[[], Cluster],
+    wait: bool,
+    timeout: float,
+    full: bool = False,
+    revision: str | None = None,
+) -> None:
+    """Give a command; exit code 1 when it is refused or not answered."""
+    from penstock_cli.control import give, wait_for_answer  # noqa: PLC0415
+
+    with _answering():
+        live = cluster()
+        live.get(SPLITS, name)  # a wrong name is answered with the right ones
+        command = Command(
+            verb=verb,
+            id=secrets.token_hex(8),
+            by=live.who() or getpass.getuser(),
+            at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            full=full,
+            revision=revision,
+        )
+        give(live, name, command)
+        if not wait:
+            print(f"{name}: {verb} sent")
+            return
+        answer = wait_for_answer(live, name, command, timeout_seconds=timeout, clock=time.monotonic, sleep=time.sleep)
+        if answer.refused:
+            _fail(f"{name}: {verb}: {answer.outcome}")
+        print(f"{name}: {verb}: {answer.outcome}")
+
+
+@app.command()
+def promote(
+    name: SplitName,
+    *,
+    full: Annotated[bool, typer.Option("--full", help="Skip the remaining steps and go to 100% at once.")] = False,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Open the pause at which a rollout waits."""
+    _command(
+        Verb.PROMOTE,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        full=full,
+    )
+
+
+@app.command()
+def abort(
+    name: SplitName,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Take the candidate back: its weight goes to 0 and it is remembered as rejected."""
+    _command(Verb.ABORT, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+
+
+@app.command()
+def retry(
+    name: SplitName,
+    revision: Annotated[str | None, typer.Argument(help="Default: the one that was rejected last.")] = None,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Forget a rejection, so that the revision is tried again."""
+    _command(
+        Verb.RETRY,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        revision=revision,
+    )
+
+
+@app.command()
+def pause(
+    name: SplitName,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Hold a rollout at its present weight. Policies still take a bad candidate back."""
+    _command(Verb.PAUSE, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+
+
+@app.command()
+def resume(
+    name: SplitName,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Let a rollout go on that a person has paused."""
+    _command(Verb.RESUME, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+
+
+@app.command()
+def version(
+    *,
+    client: Annotated[bool, typer.Option("--client", help="Ask no cluster.")] = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Print the plugin's version and the API that the cluster serves."""
+    from importlib import metadata  # noqa: PLC0415
+
+    print(f"kubectl-penstock {metadata.version('penstock')}")
+    if client:
+        return
+    with _answering():
+        served = _connect(kubeconfig, context, None).served_versions()
+        print(f"{GROUP} {', '.join(served) if served else 'is not served by this cluster: the CRDs are missing'}")
+
+
+def main() -> None:
+    """Run the plugin."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

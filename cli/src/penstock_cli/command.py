@@ -1,0 +1,60 @@
+"""Commands to a rollout: the annotation that carries one, and the answer in status."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from penstock_cli.wire import Wire, part, text
+
+#: The one annotation by which people command a TrafficSplit.
+ANNOTATION = "penstock.dev/command"
+_REFUSED = "Refused"
+
+
+class Verb(StrEnum):
+    """What a person may ask of a rollout."""
+
+    PROMOTE = "promote"
+    ABORT = "abort"
+    RETRY = "retry"
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """One command; the operator carries it out once per ``id``."""
+
+    verb: Verb
+    id: str
+    by: str
+    at: str
+    full: bool = False
+    revision: str | None = None
+
+    def to_annotation(self) -> str:
+        """Return the annotation's value."""
+        wire: dict[str, str | bool] = {"verb": self.verb.value, "id": self.id, "by": self.by, "at": self.at}
+        if self.full:
+            wire["full"] = True
+        if self.revision is not None:
+            wire["revision"] = self.revision
+        return json.dumps(wire, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of a command."""
+
+    outcome: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether the command did not fit and changed nothing."""
+        return self.outcome.startswith(_REFUSED)
+
+
+def answer_in(split: Wire, command: Command) -> Answer | None:
+    """Return the answer to ``command`` that a TrafficSplit's status holds, or None if there is none yet."""
+    last = part(split, "status", "lastCommand")
+    return Answer(outcome=text(last, "outcome")) if last.get("id") == command.id else None
