@@ -144,14 +144,16 @@ def _innermost(error: BaseException) -> BaseException:
 
 def _connect(kubeconfig: str | None, context: str | None) -> tuple[Any, str, str]:
     """Return a client, the kubeconfig's user and its namespace."""
-    from kubernetes import client, config  # noqa: PLC0415 - it takes a third of a second to import
+    import yaml  # noqa: PLC0415 - both take a third of a second to import
+    from kubernetes import client, config  # noqa: PLC0415
 
     settings = client.Configuration()
     settings.retries = False
     try:
         contexts, active = config.list_kube_config_contexts(config_file=kubeconfig)
         config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=settings)
-    except (config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError, yaml.YAMLError, TypeError, KeyError, AttributeError) as error:
+        # The last three: a file that is YAML, but no kubeconfig.
         raise PluginError(f"no cluster: {error}; set KUBECONFIG, or name one by --kubeconfig and --context") from error
     chosen = next((entry for entry in contexts if entry["name"] == context), active)["context"]
     return client.ApiClient(settings), str(chosen.get("user", "")), str(chosen.get("namespace") or "default")
