@@ -75,7 +75,9 @@ class Inference:
             self._metrics.rejected("overloaded")
             return refusal(429, f"overloaded: {error}; try again later", retry_after_seconds=1)
         except (TimeoutError, RunTerminated):
-            return refusal(504, f"no result within {self._timeout_seconds:g} s; the run was terminated")
+            return refusal(
+                504, f"no result within {self._timeout_seconds:g} s, waiting included; what ran was terminated"
+            )
         except (RunFailed, UnencodableOutput) as error:
             return refusal(500, f"the model failed: {error}")
 
