@@ -46,8 +46,8 @@ class Tally:
         self.slowest = 0.0
 
 
-async def ask(session: aiohttp.ClientSession, body: bytes, tally: Tally) -> None:
-    """Send one row and count how it was answered."""
+async def ask(session: aiohttp.ClientSession, body: bytes, labels: set[int], tally: Tally) -> None:
+    """Send one row and count how it was answered; ``labels`` are what the good models say of it."""
     started = time.perf_counter()
     try:
         async with session.post(URL, data=body, headers={"content-type": "application/json"}) as response:
@@ -56,7 +56,7 @@ async def ask(session: aiohttp.ClientSession, body: bytes, tally: Tally) -> None
             outcome = str(response.status)
             if response.status == 200:
                 outputs = {output["name"]: output["data"] for output in json.loads(answer)["outputs"]}
-                if outputs["label"][0] not in (0, 1) or abs(sum(outputs["probabilities"]) - 1) > 1e-3:
+                if outputs["label"][0] not in labels or abs(sum(outputs["probabilities"]) - 1) > 1e-3:
                     outcome = "wrong"
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
         who, outcome = "nobody", f"{type(error).__name__}: {error}"[:120]
@@ -66,13 +66,15 @@ async def ask(session: aiohttp.ClientSession, body: bytes, tally: Tally) -> None
     tally.answers[f"{who} {outcome}"] += 1
 
 
-async def worker(session: aiohttp.ClientSession, bodies: list[bytes], tally: Tally, index: int, until: float) -> None:
+async def worker(
+    session: aiohttp.ClientSession, asks: list[tuple[bytes, set[int]]], tally: Tally, index: int, until: float
+) -> None:
     """Ask at this worker's share of the rate until the time is over."""
     pause = CONNECTIONS / RATE
     due = time.monotonic() + pause * index / CONNECTIONS
     while time.monotonic() < until:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        await ask(session, bodies[index % len(bodies)], tally)
+        await ask(session, *asks[index % len(asks)], tally)
         index += CONNECTIONS
         # A stall of the machine is not answered by a burst.
         due = max(due + pause, time.monotonic() - pause)
@@ -82,17 +84,20 @@ async def main() -> None:
     """Run all workers and print the counts."""
     with open("/client/rows.json") as file:
         rows = json.load(file)
-    bodies = [
-        json.dumps(
-            {"inputs": [{"name": rows["input"], "shape": [1, len(row)], "datatype": "FP32", "data": row}]}
-        ).encode()
-        for row in (row["x"] if isinstance(row, dict) else row for row in rows["rows"])
+    asks = [
+        (
+            json.dumps(
+                {"inputs": [{"name": rows["input"], "shape": [1, 30], "datatype": "FP32", "data": row["x"]}]}
+            ).encode(),
+            {row["label_v1"], row["label_v2"]},
+        )
+        for row in rows["rows"]
     ]
     tally = Tally()
     until = time.monotonic() + SECONDS
     timeout = aiohttp.ClientTimeout(total=10)
     async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=CONNECTIONS)) as session:
-        workers = [asyncio.create_task(worker(session, bodies, tally, index, until)) for index in range(CONNECTIONS)]
+        workers = [asyncio.create_task(worker(session, asks, tally, index, until)) for index in range(CONNECTIONS)]
         while not all(task.done() for task in workers):
             await asyncio.sleep(1)
             tally.flush()

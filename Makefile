@@ -1,0 +1,55 @@
+# make up      a cluster with Penstock, and the quickstart on it, under live traffic
+# make test    every test
+# make check   format, lint, types, import contracts, chart: seconds
+# make down    removes all of it
+.DEFAULT_GOAL := help
+.PHONY: help up install quickstart down test check format setup tools images docs env bench-router bench-judge
+PYTHON ?= python3
+CLUSTER ?=
+RESULTS := benchmarks/results
+export CLUSTER PYTHON
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+up:  ## a cluster with Penstock, and the quickstart under live traffic (CLUSTER=current|kind|embedded)
+	@$(PYTHON) cluster/provision.py -- $(PYTHON) examples/quickstart/quickstart.py --figures $(RESULTS)/quickstart.json
+	@$(PYTHON) cluster/next_steps.py
+
+install:  ## a cluster with Penstock, without the quickstart
+	@$(PYTHON) cluster/provision.py
+
+down:  ## remove the cluster and every trace of it (the programs built stay cached; PURGE=1 removes them too)
+	@$(PYTHON) cluster/embedded down $(if $(PURGE),--purge-cache)
+
+test: setup  ## every test, cluster included
+	@.venv/bin/python cluster/run_tests.py
+
+check: setup  ## format, lint, types, import contracts, chart
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-cache >.lint-imports.log || { cat .lint-imports.log; exit 1; }
+	@$(PYTHON) cluster/lint_chart.py
+
+format: setup  ## format the code
+	.venv/bin/ruff format
+	.venv/bin/ruff check --fix
+
+setup:  ## the Python environment .venv
+	@cluster/prepare-venv
+
+tools:  ## build kubectl, helm, etcd and the Kubernetes programs into the cache
+	@$(PYTHON) cluster/embedded tools
+
+images:  ## build the images and load them into the embedded cluster
+	@$(PYTHON) cluster/embedded images
+
+env:  ## print what a shell needs: eval "$$(make -s env)"
+	@$(PYTHON) cluster/embedded env
+
+bench-judge: setup  ## false alarms and delays of the judge
+	.venv/bin/python benchmarks/judge_false_alarms.py
+
+bench-router: setup  ## what the router adds to a request
+	.venv/bin/python benchmarks/router_overhead.py
