@@ -72,6 +72,8 @@ async def load_access(kubeconfig: str | None = None) -> Access:
     Raises kubernetes.aio.config.ConfigException when there is neither.
     """
     configuration = Configuration()
+    # Since Python 3.13 certificates without some extensions are refused; many clusters' own authorities leave them out.
+    configuration.disable_strict_ssl_verification = True
     try:
         if kubeconfig is None:
             kubernetes_config.load_incluster_config(client_configuration=configuration)
@@ -85,13 +87,22 @@ async def load_access(kubeconfig: str | None = None) -> Access:
 class ApiClient:
     """Sends JSON to the API server over one pool of connections.
 
-    ``may_write`` is asked immediately before each write is sent. Use as an async context manager.
+    ``may_write`` is asked immediately before each write is sent. ``user_agent`` tells one replica from another in
+    the API server's audit log. Use as an async context manager.
     """
 
-    def __init__(self, access: Access, *, may_write: Callable[[], bool], observer: RequestObserver) -> None:
+    def __init__(
+        self,
+        access: Access,
+        *,
+        may_write: Callable[[], bool],
+        observer: RequestObserver,
+        user_agent: str = "penstock-operator",
+    ) -> None:
         self._access = access
         self._may_write = may_write
         self._observer = observer
+        self._user_agent = user_agent
         self._rest = RESTClientObject(access.configuration)
 
     async def __aenter__(self) -> Self:
@@ -117,7 +128,11 @@ class ApiClient:
         ``resource`` is the plural, for metrics.
         Raises ClusterUnavailable (Conflict for 409), RequestRejected, NotLeading.
         """
-        headers = {"Accept": "application/json", "Content-Type": _CONTENT_TYPES.get(verb, "application/json")}
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": _CONTENT_TYPES.get(verb, "application/json"),
+            "User-Agent": self._user_agent,
+        }
         if authorization := await self._access.authorization():
             headers["Authorization"] = authorization
         limit = timeout_seconds or (_LIST_TIMEOUT_SECONDS if verb == "list" else _TIMEOUT_SECONDS)
