@@ -91,6 +91,7 @@ class Cluster:
             if not self.layout.originals.exists():
                 firewall.refuse_foreign()
                 originals.record(self.layout.originals, firewall=firewall.present())
+            ruins.end_unrecorded(self.layout)
             cgroups.prepare()
             network.prepare()
             firewall.prepare()

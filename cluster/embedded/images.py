@@ -2,8 +2,6 @@
 
 import hashlib
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,11 +130,3 @@ def _delete_older(archive: Path, image: Image) -> None:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def has_docker() -> bool:
-    """Tell whether a Docker engine answers."""
-    return (
-        shutil.which("docker") is not None
-        and subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
-    )

@@ -39,6 +39,12 @@ FOLDERS = (
     "/var/log/containers",
     "/var/log/pods",
     "/run/mount",
+    # Buildah's, even with a store of its own; what else is in there is somebody's images.
+    "/etc/cni/net.d",
+    "/etc/cni",
+    "/run/containers",
+    "/var/lib/containers/cache",
+    "/var/lib/containers",
     "/run/xtables.lock",
 )
 PROC_SYS = Path("/proc/sys")

@@ -58,7 +58,7 @@ def ensure() -> None:
     if shutil.which("apt-get") is None:
         raise ClusterError(f"this machine lacks the programs of {names}: install them with your package manager")
     require_root(f"or ask an administrator for: apt-get install {names}")
-    with step(f"apt-get install {names}"), _no_service_starts():
+    with step(f"apt-get install {names}"), no_service_starts():
         _apt("update", "-q")
         _apt("install", "-q", "-y", "--no-install-recommends", *missing)
     if "containerd" in missing and Path("/run/systemd/system").is_dir():
@@ -78,7 +78,7 @@ def require_root(otherwise: str) -> None:
 
 
 @contextmanager
-def _no_service_starts() -> Iterator[None]:
+def no_service_starts() -> Iterator[None]:
     """Forbid package scripts to start services; what was at policy-rc.d comes back, after a killed run as well."""
     _restore_policy()
     if POLICY.exists():

@@ -17,10 +17,18 @@ STOP_ORDER = (
     "kube-apiserver",
     "etcd",
 )
-PROGRAMS = frozenset({*STOP_ORDER, "containerd-shim-runc-v2"})
+SHIM = "containerd-shim-runc-v2"
+PROGRAMS = frozenset({*STOP_ORDER, SHIM})
 CONTAINER_LOGS = Path("/var/log/containers")
 NETWORK_RESULTS = Path("/var/lib/cni/results")
-EMPTY_REMAINS = ("kubelet_internal_checkpoint", "DEPRECATION", "utab", "utab.lock")
+# Files without worth to anybody, by folder. All others are somebody's and keep their folder.
+REMAINS = {
+    "/var/lib/kubelet/device-plugins": ("kubelet_internal_checkpoint", "DEPRECATION"),
+    "/run/mount": ("utab", "utab.lock"),
+    "/etc/cni/net.d": ("cni.lock",),
+    "/var/lib/containers/cache": ("blob-info-cache-v1.boltdb",),
+}
+SOMEBODYS_IMAGES = Path("/var/lib/containers/storage")
 XTABLES_LOCK = Path("/run/xtables.lock")
 
 
@@ -40,6 +48,17 @@ def clear(layout: Layout) -> None:
             _remove_files_outside(layout, before, shim_sockets)
             originals.restore_sysctls(before)
         mounts.delete_tree(layout.state)
+
+
+def end_unrecorded(layout: Layout) -> None:
+    """End daemons of ours that no record names: a run was interrupted between the start and its note.
+
+    Shims have no records and stay: a new containerd takes them over, and their pods go on.
+    """
+    known = {record.pid for record in processes.recorded(layout.run)}
+    for record in _strays(layout.state):
+        if record.name != SHIM and record.pid not in known:
+            processes.kill(record)
 
 
 def belongs(argv: list[str], state: Path) -> bool:
@@ -75,7 +94,7 @@ def _strays(state: Path) -> list[processes.ProcessRecord]:
             argv = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue  # ended in the meantime
-        if belongs(argv, state) and (record := processes.identify(int(folder.name))):
+        if belongs(argv, state) and (record := processes.identify(int(folder.name), name=Path(argv[0]).name)):
             found.append(record)
     return found
 
@@ -98,18 +117,18 @@ def _remove_files_outside(layout: Layout, before: originals.Originals, shim_sock
             path.unlink()
     for name in originals.FOLDERS:
         if name not in before.folders:
-            _remove_if_ours(Path(name))
+            remove_if_ours(Path(name))
 
 
-def _remove_if_ours(path: Path) -> None:
-    """Remove a folder that was not there before: with its sockets and checkpoints, but never with somebody's files."""
+def remove_if_ours(path: Path) -> None:
+    """Remove a folder that was not there before: with its sockets and remains, but never with somebody's files."""
     if path == XTABLES_LOCK:
         path.unlink(missing_ok=True)
-        return
-    if not path.is_dir():
+    belongs_to_a_store = path.is_relative_to(SOMEBODYS_IMAGES.parent) and SOMEBODYS_IMAGES.exists()
+    if not path.is_dir() or belongs_to_a_store:
         return
     for left in path.iterdir():
-        if left.is_socket() or left.name in EMPTY_REMAINS:
+        if left.is_socket() or left.name in REMAINS.get(str(path), ()):
             left.unlink()
     if not any(path.iterdir()):
         path.rmdir()
