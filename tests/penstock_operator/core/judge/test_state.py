@@ -92,7 +92,7 @@ def test_evidence_outlives_a_new_name_and_a_new_budget_share() -> None:
         {"ticks": 1.5},
         {"ticks": 0},
         {"against": [[0.0]]},
-        {"against": [["x"] * 6]},
+        {"against": [["x"] * 4]},
         {"against": None},
         {"inFavour": []},
         {"lastAt": "yesterday"},

@@ -11,8 +11,8 @@ ACCEPTANCE_LIMIT = 20.0
 #: What people are shown at most; beyond it more digits say nothing.
 DISPLAY_MAX = 1e12
 
-#: How fast the mass of starting times is given out. At 0.3, 70% of it start with the first tick (it costs a bad
-#: candidate a factor 1.4), and after 1000 healthy ticks a start still has 6e-6 of it.
+#: How fast the mass of starting times is given out. At 0.3, 70% of it start with the first tick (it costs the search
+#: for a candidate that is bad from the beginning a factor 1.4), and after 1000 healthy ticks a start has 6e-6 of it.
 _START_SCALE = 0.3
 #: Old evidence for a candidate is kept up to this many times what passes, so that it cannot outvote what comes later.
 _ACCEPTANCE_HEADROOM = 50.0
