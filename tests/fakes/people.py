@@ -34,7 +34,7 @@ class People:
     """Acts with the rights of a kubeconfig. Every method raises what ApiClient raises."""
 
     def __init__(self, access: Access) -> None:
-        self.client = ApiClient(access, may_write=lambda: True, observer=Unobserved())
+        self.client = ApiClient(access, may_write=lambda: True, observer=Unobserved(), user_agent="people")
 
     async def __aenter__(self) -> Self:
         await self.client.__aenter__()

@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from contextlib import AsyncExitStack
+from functools import partial
 
 import aiohttp
 
@@ -66,16 +67,25 @@ async def _run(settings: Settings) -> int:
     heartbeat = Heartbeat()
     cache = ObjectCache()
     ops = OpsServer(
-        host="", port=settings.ops_port, registry=metrics.registry, heartbeat=heartbeat, ready=lambda: _unready(cache)
+        host=_bind_address(settings).strip("[]"),
+        port=settings.ops_port,
+        registry=metrics.registry,
+        heartbeat=heartbeat,
+        ready=lambda: _unready(cache),
     )
     ops.start()
     stop = app.Stop()
     stop.claim_signals()
     access = await load_access()
     async with AsyncExitStack() as stack:
-        lease_client = await stack.enter_async_context(ApiClient(access, may_write=lambda: True, observer=metrics))
+        agent = f"penstock-operator ({settings.pod_name})"
+        lease_client = await stack.enter_async_context(
+            ApiClient(access, may_write=lambda: True, observer=metrics, user_agent=agent)
+        )
         leadership = _leadership(settings, lease_client)
-        client = await stack.enter_async_context(ApiClient(access, may_write=leadership.may_write, observer=metrics))
+        client = await stack.enter_async_context(
+            ApiClient(access, may_write=leadership.may_write, observer=metrics, user_agent=agent)
+        )
         recorder = EventRecorder(client, instance=settings.pod_name, on_drop=metrics.event_dropped)
         cluster = KubernetesCluster(client, cache, recorder)
         # A router that counts is one that connects from its pod's address; outside of pods there is none to compare.
@@ -103,21 +113,6 @@ async def _run(settings: Settings) -> int:
             queue_oldest_seconds=queue.oldest_age,
         )
 
-        async def open_to_routers() -> None:
-            await router.stop()  # of an attempt that ended half-way
-            await router.start(_bind_address(settings), settings.xds_port)
-            if settings.pod_ip:
-                await leader_endpoint.point_to(
-                    client,
-                    namespace=settings.operator_namespace,
-                    pod_ip=settings.pod_ip,
-                    pod_name=settings.pod_name,
-                    port=settings.xds_port,
-                )
-
-        async def close_to_routers() -> None:
-            await router.stop(0.5)
-
         parts = app.Parts(
             metrics=metrics,
             heartbeat=heartbeat,
@@ -126,8 +121,9 @@ async def _run(settings: Settings) -> int:
             background=(intake.run, resync.run, recorder.run),
             until_listed=resync.listed.wait,
             flush_events=recorder.flush,
-            open_to_routers=open_to_routers,
-            close_to_routers=close_to_routers,
+            open_to_routers=partial(router.start, _bind_address(settings), settings.xds_port),
+            lead_routers_here=partial(_lead_routers_here, settings, client),
+            close_to_routers=partial(router.stop, 0.5),
         )
         return await app.run(parts, stop)
 
@@ -169,6 +165,18 @@ def _leadership(settings: Settings, client: ApiClient) -> Leadership:
         identity=f"{pod or settings.pod_name + '_'}{secrets.token_hex(4)}",
         heir_of=pod,
     )
+
+
+async def _lead_routers_here(settings: Settings, client: ApiClient) -> None:
+    """Make the xDS Service point at this pod; outside of pods there is nothing to point at."""
+    if settings.pod_ip:
+        await leader_endpoint.point_to(
+            client,
+            namespace=settings.operator_namespace,
+            pod_ip=settings.pod_ip,
+            pod_name=settings.pod_name,
+            port=settings.xds_port,
+        )
 
 
 def _bind_address(settings: Settings) -> str:

@@ -28,7 +28,8 @@ class Parts:
     """What the process is made of; built in ``__main__``.
 
     ``background`` runs from the start to the end, in standbys too. ``until_listed`` returns when every kind is in
-    the cache. ``open_to_routers`` and ``close_to_routers`` frame the time in which routers may connect.
+    the cache. ``open_to_routers`` and ``close_to_routers`` frame the time in which routers may connect;
+    ``lead_routers_here`` tells them where, and may raise the port's errors.
     """
 
     metrics: Metrics
@@ -38,7 +39,8 @@ class Parts:
     background: tuple[Callable[[], Coroutine[Any, Any, None]], ...]
     until_listed: Callable[[], Awaitable[Any]]
     flush_events: Callable[[], Coroutine[Any, Any, None]]
-    open_to_routers: Callable[[], Awaitable[None]]
+    open_to_routers: Callable[[], Awaitable[Any]]
+    lead_routers_here: Callable[[], Awaitable[None]]
     close_to_routers: Callable[[], Awaitable[None]]
 
 
@@ -85,7 +87,8 @@ async def _lead(parts: Parts) -> None:
         group.create_task(parts.queue.run(), name="queue")
         if not await parts.queue.drained_once(Kind.TRAFFIC_SPLIT, _FIRST_RECONCILES_SECONDS):
             _LOG.warning("routers may connect although not every TrafficSplit was reconciled")
-        await _insist(parts.open_to_routers)
+        await parts.open_to_routers()
+        await _insist(parts.lead_routers_here)
 
 
 async def _hold_or_die(leadership: Leadership) -> None:

@@ -1,6 +1,7 @@
 """Serves /healthz, /readyz and /metrics from threads, so that a blocked event loop shows."""
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -86,6 +87,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 32
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._slots = threading.BoundedSemaphore(_CONNECTIONS_MAX)
         super().__init__(address, handler)
 
