@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
+import random
 import socket
 import struct
 from collections import Counter
@@ -29,10 +31,19 @@ LOOPBACK = "127.0.0.1"
 ENVOY_FOLDER = Path(envoy.__file__).parent / "_bin"
 
 
+# Below the ports that the system gives to outgoing connections, which would take one between the choice and its use.
+_PORTS = itertools.cycle(random.sample(range(20_000, 30_000), 10_000))
+
+
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        return int(listener.getsockname()[1])
+    for port in _PORTS:
+        with socket.socket() as listener:
+            try:
+                listener.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 10) -> None:

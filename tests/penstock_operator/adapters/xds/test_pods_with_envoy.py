@@ -1,11 +1,12 @@
 """How the router follows the pods of a revision, with a real Envoy."""
 
 import asyncio
+import contextlib
 import signal
 
 import aiohttp
 import pytest
-from tests.penstock_operator.adapters.xds.rig import NAMESPACE, Model, Rig, free_port, load, until
+from tests.penstock_operator.adapters.xds.rig import LOOPBACK, NAMESPACE, Model, Rig, free_port, load, until
 
 from penstock_operator.core.routes import RouterPod
 
@@ -176,3 +177,57 @@ class _Grown:
 
     def __call__(self) -> bool:
         return self._model.answered >= self._goal
+
+
+class Relay:
+    """Stands between routers and operator like a Service; can freeze what goes through existing connections."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.connections = 0
+        self._frozen: set[int] = set()
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._relay, LOOPBACK, 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def freeze(self) -> None:
+        """Whoever is connected now hears nothing any more, as of a process that is stopped."""
+        self._frozen = set(range(self.connections))
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        number = self.connections
+        self.connections += 1
+        there, back = await asyncio.open_connection(LOOPBACK, self._target)
+        for source, sink in ((reader, back), (there, writer)):
+            task = asyncio.create_task(self._copy(number, source, sink))
+            self._tasks.add(task)
+
+    async def _copy(self, number: int, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.closing(sink):
+            while data := await source.read(65_536):
+                if number not in self._frozen:
+                    sink.write(data)
+
+
+async def test_a_frozen_operator_is_left_for_one_that_answers(rig: Rig) -> None:
+    good, new = await rig.model("fraud-a"), await rig.model("fraud-b")
+    relay = Relay(rig.xds_port)
+    rig.xds_port = await relay.start()
+    await rig.router()
+    await rig.serve(rig.route(good.backend(100), new.backend(0)))
+    relay.freeze()
+    rig.publish(rig.route(good.backend(50), new.backend(50)))
+    assert not (await rig.acknowledged(0.2)).complete
+    # Its pings come every 5 s and wait for 3 s.
+    acknowledgement = await rig.acknowledged(15)
+    assert acknowledgement.complete
+    assert relay.connections == 2
+    await relay.stop()

@@ -62,6 +62,11 @@ class Fleet:
         self._sessions.remove(session)
         self._announce()
 
+    @property
+    def is_forgettable(self) -> bool:
+        """Whether nobody has published anything here and no router is connected."""
+        return self._snapshot is None and not self._sessions
+
     def observed(self, session: Session) -> None:
         """Learn from a session that has just heard from its router."""
         for split in self._snapshot.splits.values() if self._snapshot else ():

@@ -93,7 +93,7 @@ class XdsServer:
         With ``split`` only that split's part of it counts, so that one that is rejected does not hold up others.
         Raises LookupError if the namespace was not published yet.
         """
-        fleet = self._fleets[namespace]
+        fleet = self._fleets.get(namespace) or Fleet()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 while fleet.acknowledgement(split, verify_peers=self._verify_peers).missing:
@@ -125,6 +125,9 @@ class XdsServer:
         finally:
             sender.cancel()
             fleet.leave(session)
+            if fleet.is_forgettable:
+                # Anybody can make up namespaces; they must not pile up.
+                self._fleets.pop(first.node.cluster, None)
             with contextlib.suppress(asyncio.CancelledError):
                 await sender
 
