@@ -72,6 +72,8 @@ class Intake:
             registry=self._registry(),
             settings=_settings(self._child_selector),
             standalone=True,
+            # Else kopf asks the system for the name of the user, and in a container there is none.
+            identity="penstock",  # type: ignore[arg-type]  # a NewType of str that kopf does not export
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=stop,
