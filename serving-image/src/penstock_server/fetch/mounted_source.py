@@ -24,10 +24,12 @@ class MountedSource:
     async def open(self) -> AsyncIterator[Stream]:
         """Yield the file; raise FetchFailed if it is absent, unreadable, outside or not a regular file."""
         try:
-            with os.fdopen(self._descriptor(), "rb") as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode):
-                    raise FetchFailed(Reason.SOURCE_FORBIDDEN, f"{self._shown} is not a regular file")
+            descriptor = self._descriptor()
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                os.close(descriptor)
+                raise FetchFailed(Reason.SOURCE_FORBIDDEN, f"{self._shown} is not a regular file")
+            with os.fdopen(descriptor, "rb") as file:
                 yield Stream(size=status.st_size, chunks=_chunks(file))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FetchFailed(Reason.SOURCE_NOT_FOUND, f"there is no {self._shown}") from error
