@@ -135,7 +135,9 @@ def test_a_large_object_comes_whole(pod: Pod) -> None:
 def test_an_object_that_is_not_there_is_said_not_to_be_there(pod: Pod) -> None:
     message = pod.fetch("s3://models/nothing.onnx", digest(MODEL))
     assert message == TerminationMessage(
-        reason=Reason.SOURCE_NOT_FOUND, message="there is no s3://models/nothing.onnx", permanent=True
+        reason=Reason.SOURCE_NOT_FOUND,
+        message="there is no s3://models/nothing.onnx: NoSuchKey: The specified key does not exist.",
+        permanent=True,
     )
 
 

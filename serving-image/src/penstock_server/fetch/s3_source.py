@@ -1,5 +1,6 @@
 """A model in an S3-compatible object store."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -19,6 +20,8 @@ from penstock_server.fetch.source import CHUNK_BYTES, Stream
 
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 _DEFAULT_REGION = "us-east-1"
+_XML_ERROR = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
+_ABSENT = {"", "NoSuchKey", "NoSuchBucket", "NoSuchVersion"}
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -39,12 +42,12 @@ class S3Source:
             result = await obstore.get_async(self._store(), self._location.key)
             yield Stream(size=int(result.meta["size"]), chunks=_chunks(result))
         except FileNotFoundError as error:
-            raise FetchFailed(Reason.SOURCE_NOT_FOUND, f"there is no {self._shown}") from error
+            # Some stores say 404 to an access key that they do not know.
+            if _code(error) not in _ABSENT:
+                raise self._forbidden(error) from error
+            raise FetchFailed(Reason.SOURCE_NOT_FOUND, f"there is no {self._shown}: {self._words(error)}") from error
         except (PermissionDeniedError, UnauthenticatedError) as error:
-            signed = "with the Secret's credentials" if self._signed else "without credentials"
-            raise FetchFailed(
-                Reason.SOURCE_FORBIDDEN, f"{self._shown} may not be read {signed}: {self._words(error)}"
-            ) from error
+            raise self._forbidden(error) from error
         except (BaseError, OSError, ValueError) as error:
             raise unavailable(f"{self._shown}: {self._words(error)}") from error
 
@@ -91,9 +94,20 @@ class S3Source:
             )
         await addresses.check_resolved(parts.hostname, parts.port or _PORTS[parts.scheme])
 
+    def _forbidden(self, error: BaseException) -> FetchFailed:
+        signed = "with the Secret's credentials" if self._signed else "without credentials"
+        return FetchFailed(Reason.SOURCE_FORBIDDEN, f"{self._shown} may not be read {signed}: {self._words(error)}")
+
     def _words(self, error: BaseException) -> str:
-        text = str(error).partition("\n\nDebug source:")[0]
+        """Return what the store said, or else what the client did."""
+        said = _XML_ERROR.search(str(error))
+        text = f"{said[1]}: {said[2]}" if said else str(error).partition("\n\nDebug source:")[0]
         return self._credentials.redact(" ".join(text.split()))
+
+
+def _code(error: BaseException) -> str:
+    said = _XML_ERROR.search(str(error))
+    return said[1] if said else ""
 
 
 async def _chunks(result: "obstore.GetResult") -> AsyncIterator[bytes]:
