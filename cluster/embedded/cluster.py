@@ -73,7 +73,7 @@ class Cluster:
 
     def is_healthy(self) -> bool:
         """Tell whether all is running, ready and made from what is in the tree now; never raises for ruins."""
-        if not self.layout.kubeconfig.exists() or not self._all_alive():
+        if not self.layout.kubeconfig.exists() or not self.control_plane.is_running() or not self.node.is_running():
             return False
         if not all(binaries.is_linked(module) for module in binaries.CLUSTER_MODULES):
             return False
@@ -119,9 +119,6 @@ class Cluster:
         if not wait_until(_dns_answers, timeout_seconds=DNS_SECONDS):
             pods = shell.run([*kubectl, "-n", "kube-system", "describe", "pods"])
             raise ClusterError(f"CoreDNS is not ready after {DNS_SECONDS:.0f} s:\n{pods[-3000:]}")
-
-    def _all_alive(self) -> bool:
-        return self.control_plane.is_running() and all(self.node.is_alive(component) for component in COMPONENTS)
 
     def _state_of(self, component: str) -> str:
         record = processes.find(self.layout.run, component)

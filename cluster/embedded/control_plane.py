@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from . import binaries, certificates, kubeconfig, ports, processes
+from . import binaries, certificates, files, kubeconfig, ports, processes
 from .api_probe import ApiProbe, wait_until
 from .errors import ClusterError
 
@@ -153,8 +153,8 @@ class ControlPlane:
         return ApiProbe(self.server, self.certificates())
 
     def is_running(self) -> bool:
-        """Tell whether every process is alive."""
-        return all(self.is_alive(component) for component in self.components)
+        """Tell whether every process is alive, and was started as this object would start it."""
+        return all(processes.is_current(self._daemon(component)) for component in self.components)
 
     def is_alive(self, component: str) -> bool:
         """Tell whether one process is alive."""
@@ -168,16 +168,7 @@ class ControlPlane:
 
     def start_component(self, component: str) -> None:
         """Start one process if it is not running; does not wait for it to be ready."""
-        if self.is_alive(component):
-            return
-        processes.start(
-            processes.Daemon(
-                name=component,
-                argv=[str(binaries.bin_dir() / component), *self._arguments(component)],
-                run_dir=self.run_dir,
-                die_with_parent=self._die_with_parent,
-            )
-        )
+        processes.ensure(self._daemon(component))
 
     def stop_component(self, component: str) -> None:
         """Stop one process by SIGTERM, after 5 s by SIGKILL."""
@@ -218,6 +209,14 @@ class ControlPlane:
     def _host(self) -> str:
         return self._for_nodes.address if self._for_nodes else "127.0.0.1"
 
+    def _daemon(self, component: str) -> processes.Daemon:
+        return processes.Daemon(
+            name=component,
+            argv=[str(binaries.program(component)), *self._arguments(component)],
+            run_dir=self.run_dir,
+            die_with_parent=self._die_with_parent,
+        )
+
     def _record(self, component: str) -> processes.ProcessRecord:
         record = processes.find(self.run_dir, component)
         if record is None:
@@ -232,12 +231,12 @@ class ControlPlane:
         preferred = {API_SERVER: 6443} if self._for_nodes else None
         names = [ETCD, "etcd-peer", API_SERVER, CONTROLLER_MANAGER, SCHEDULER]
         chosen = ports.choose(names, preferred=preferred)
-        _write(path, json.dumps(chosen))
+        files.write(path, json.dumps(chosen))
         return chosen
 
     def _write_configuration(self) -> None:
         made = self.certificates()
-        _write(self._audit_policy, json.dumps(AUDIT_POLICY))
+        files.write(self._audit_policy, json.dumps(AUDIT_POLICY))
         kubeconfig.write(self.kubeconfig, server=self.server, certificates=made, client="admin")
         for client in ("controller-manager", "scheduler"):
             kubeconfig.write(self._kubeconfig_of(client), server=self.server, certificates=made, client=client)
@@ -391,9 +390,3 @@ class ControlPlane:
             "secure-port": self._ports()[SCHEDULER],
             "leader-elect": "false",
         }
-
-
-def _write(path: Path, content: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(content)
-    partial.rename(path)

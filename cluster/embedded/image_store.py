@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from . import mounts, shell
+from . import files, mounts, shell
 from .layout import Layout
 
 NAMESPACE = "k8s.io"
@@ -32,10 +32,7 @@ class ImageStore:
         self._ctr("images", "tag", "--force", reference, keyed)
         for older in self._older_keys(reference, keyed):
             self._ctr("images", "remove", older)
-        path = self._layout.images
-        partial = path.with_name(f"{path.name}.partial")
-        partial.write_text(json.dumps({**self._recorded(), reference: key}, indent=1))
-        partial.rename(path)
+        files.write(self._layout.images, json.dumps({**self._recorded(), reference: key}, indent=1))
 
     def references(self) -> set[str]:
         """Return the names of all images."""

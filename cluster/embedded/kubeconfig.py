@@ -4,6 +4,7 @@ import base64
 import json
 from pathlib import Path
 
+from . import files
 from .certificates import Certificates
 
 
@@ -31,11 +32,7 @@ def write(path: Path, *, server: str, certificates: Certificates, client: str, c
         "contexts": [{"name": context, "context": {"cluster": context, "user": client}}],
         "current-context": context,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    partial.touch(mode=0o600)
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.rename(path)
+    files.write(path, json.dumps(content, indent=2) + "\n")
     return path
 
 

@@ -1,10 +1,9 @@
 """The node: containerd, kubelet and kube-proxy with their configuration."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
-from . import binaries, cgroups, image_store, kubeconfig, network, packages, ports, processes
+from . import binaries, cgroups, files, image_store, kubeconfig, network, packages, ports, processes
 from .api_probe import wait_until
 from .control_plane import POD_CIDR, ControlPlane
 from .errors import ClusterError
@@ -32,19 +31,17 @@ class Node:
     def write_configuration(self) -> None:
         """Write the files that the three processes read."""
         folder = self._layout.configuration
-        (folder / "net.d").mkdir(parents=True, exist_ok=True)
         made = self._control_plane.certificates()
         for client in (KUBELET, KUBE_PROXY):
-            kubeconfig.write(
-                folder / f"{client}.kubeconfig", server=self._control_plane.server, certificates=made, client=client
-            )
-        chosen = self._ports()
-        network_file = network.network_configuration(ipam_dir=self._layout.state / "ipam")
-        (folder / "net.d" / "10-penstock.conflist").write_text(network_file)
-        (folder / "resolv.conf").write_text("".join(f"nameserver {server}\n" for server in upstream_name_servers()))
-        (folder / "containerd.toml").write_text(self._containerd_configuration())
-        (folder / "kubelet.json").write_text(json.dumps(self._kubelet_configuration(chosen, made.ca), indent=1))
-        (folder / "kube-proxy.json").write_text(json.dumps(self._proxy_configuration(chosen), indent=1))
+            path = folder / f"{client}.kubeconfig"
+            kubeconfig.write(path, server=self._control_plane.server, certificates=made, client=client)
+        files.write(
+            folder / "net.d" / "10-penstock.conflist",
+            network.network_configuration(ipam_dir=self._layout.state / "ipam"),
+        )
+        files.write(folder / "resolv.conf", "".join(f"nameserver {server}\n" for server in upstream_name_servers()))
+        for component in COMPONENTS:
+            files.write(self._configuration_path(component), self._configuration(component))
 
     def start_containerd(self) -> None:
         """Start containerd and wait for its socket."""
@@ -58,6 +55,10 @@ class Node:
         """Start kubelet and kube-proxy."""
         self._start(KUBELET)
         self._start(KUBE_PROXY)
+
+    def is_running(self) -> bool:
+        """Tell whether all three run, and were started as this object would start them."""
+        return all(processes.is_current(self._daemon(component)) for component in COMPONENTS)
 
     def is_alive(self, component: str) -> bool:
         """Tell whether one of ``COMPONENTS`` runs."""
@@ -82,40 +83,52 @@ class Node:
             )
 
     def _start(self, component: str) -> None:
-        if not self.is_alive(component):
-            processes.start(
-                processes.Daemon(
-                    name=component,
-                    argv=self._argv(component),
-                    run_dir=self._layout.run,
-                    environment={"PATH": packages.SEARCH_PATH},
-                )
-            )
+        processes.ensure(self._daemon(component))
+
+    def _daemon(self, component: str) -> processes.Daemon:
+        return processes.Daemon(
+            name=component,
+            argv=self._argv(component),
+            run_dir=self._layout.run,
+            environment={"PATH": packages.SEARCH_PATH},
+            configuration=self._configuration(component),
+        )
+
+    def _configuration_path(self, component: str) -> Path:
+        suffix = "toml" if component == CONTAINERD else "json"
+        return self._layout.configuration / f"{component}.{suffix}"
+
+    def _configuration(self, component: str) -> str:
+        if component == CONTAINERD:
+            return self._containerd_configuration()
+        if component == KUBELET:
+            return json.dumps(self._kubelet_configuration(), indent=1)
+        return json.dumps(self._proxy_configuration(), indent=1)
 
     def _log(self, component: str) -> Path:
         return self._layout.run / f"{component}.log"
 
     def _argv(self, component: str) -> list[str]:
         folder = self._layout.configuration
-        programs = binaries.bin_dir()
+        configuration = self._configuration_path(component)
         if component == CONTAINERD:
-            return [CONTAINERD, "--config", str(folder / "containerd.toml")]
+            return [CONTAINERD, "--config", str(configuration)]
         if component == KUBELET:
             return [
-                str(programs / KUBELET),
-                f"--config={folder / 'kubelet.json'}",
+                str(binaries.program(KUBELET)),
+                f"--config={configuration}",
                 f"--kubeconfig={folder / 'kubelet.kubeconfig'}",
                 f"--root-dir={self._layout.kubelet_root}",
                 f"--cert-dir={self._layout.kubelet_root / 'pki'}",
                 f"--hostname-override={NAME}",
                 f"--node-ip={network.NODE_ADDRESS}",
             ]
-        return [str(programs / KUBE_PROXY), f"--config={folder / 'kube-proxy.json'}"]
+        return [str(binaries.program(KUBE_PROXY)), f"--config={configuration}"]
 
     def _ports(self) -> dict[str, int]:
         path = self._layout.state / "node-ports.json"
         if not path.exists():
-            path.write_text(json.dumps(ports.choose(PREFERRED_PORTS, preferred=PREFERRED_PORTS)))
+            files.write(path, json.dumps(ports.choose(PREFERRED_PORTS, preferred=PREFERRED_PORTS)))
         return dict(json.loads(path.read_text()))
 
     def _containerd_configuration(self) -> str:
@@ -154,7 +167,8 @@ disabled_plugins = [
     conf_dir = "{layout.configuration / "net.d"}"
 """
 
-    def _kubelet_configuration(self, chosen: Mapping[str, int], ca: Path) -> dict[str, object]:
+    def _kubelet_configuration(self) -> dict[str, object]:
+        chosen, ca = self._ports(), self._control_plane.certificates().ca
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",
@@ -183,7 +197,8 @@ disabled_plugins = [
             "oomScoreAdj": 0,
         }
 
-    def _proxy_configuration(self, chosen: Mapping[str, int]) -> dict[str, object]:
+    def _proxy_configuration(self) -> dict[str, object]:
+        chosen = self._ports()
         return {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import files
+
 # What kubelet, kube-proxy and this package change; those that a kernel lacks are left out.
 SYSCTLS = (
     "net/ipv4/ip_forward",
@@ -68,9 +70,7 @@ def record(path: Path, *, firewall: list[str]) -> None:
         "sysctls": {name: value for name in SYSCTLS if (value := read_sysctl(name)) is not None},
         "folders": [folder for folder in FOLDERS if Path(folder).exists()],
     }
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=1))
-    partial.rename(path)
+    files.write(path, json.dumps(content, indent=1))
 
 
 def load(path: Path) -> Originals | None:

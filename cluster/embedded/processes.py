@@ -1,6 +1,7 @@
 """Daemons that are found again by their record, and ended by their pid only."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ class ProcessRecord:
     pid: int
     start_ticks: int
     boot_id: str
+    fingerprint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +36,33 @@ class Daemon:
     argv: Sequence[str]
     run_dir: Path
     environment: Mapping[str, str] | None = None
+    configuration: str = ""
     die_with_parent: bool = False
 
     @property
     def log_path(self) -> Path:
         """Return the file that gets the daemon's output."""
         return self.run_dir / f"{self.name}.log"
+
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash of how it is run: its arguments and the content of its configuration file."""
+        return hashlib.sha256("\0".join([*self.argv, self.configuration]).encode()).hexdigest()
+
+
+def is_current(daemon: Daemon) -> bool:
+    """Tell whether ``daemon`` runs, and was started in exactly this way."""
+    record = find(daemon.run_dir, daemon.name)
+    return record is not None and is_alive(record) and record.fingerprint == daemon.fingerprint
+
+
+def ensure(daemon: Daemon) -> None:
+    """Start ``daemon`` unless it runs; one that was started in another way is stopped first."""
+    if is_current(daemon):
+        return
+    if record := find(daemon.run_dir, daemon.name):
+        stop(record)
+    start(daemon)
 
 
 def start(daemon: Daemon) -> ProcessRecord:
@@ -62,7 +85,11 @@ def start(daemon: Daemon) -> ProcessRecord:
     # Reaped by `is_alive`; Popen itself would warn about a process that outlives its object.
     process.returncode = 0
     record = ProcessRecord(
-        name=daemon.name, pid=process.pid, start_ticks=_start_ticks(process.pid) or 0, boot_id=boot_id()
+        name=daemon.name,
+        pid=process.pid,
+        start_ticks=_start_ticks(process.pid) or 0,
+        boot_id=boot_id(),
+        fingerprint=daemon.fingerprint,
     )
     _write_record(daemon.run_dir, record)
     return record
@@ -159,9 +186,13 @@ def _start_ticks(pid: int) -> int | None:
 def _write_record(run_dir: Path, record: ProcessRecord) -> None:
     path = run_dir / f"{record.name}.pid.json"
     partial = path.with_suffix(".partial")
-    partial.write_text(
-        json.dumps({"pid": record.pid, "startTicks": record.start_ticks, "bootId": record.boot_id}) + "\n"
-    )
+    content = {
+        "pid": record.pid,
+        "startTicks": record.start_ticks,
+        "bootId": record.boot_id,
+        "fingerprint": record.fingerprint,
+    }
+    partial.write_text(json.dumps(content) + "\n")
     partial.rename(path)
 
 
@@ -173,6 +204,7 @@ def _parse_record(path: Path) -> ProcessRecord | None:
             pid=int(raw["pid"]),
             start_ticks=int(raw["startTicks"]),
             boot_id=str(raw["bootId"]),
+            fingerprint=str(raw.get("fingerprint", "")),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # never written whole: the process it would name was never reported as started
