@@ -193,9 +193,10 @@ def _container(namespace: str, settings: RouterSettings) -> dict[str, Any]:
             "requests": {
                 "cpu": settings.cpu_request,
                 "memory": f"{settings.memory_request_mebibytes}Mi",
-                "ephemeral-storage": "16Mi",
+                # Logs only, and said: without it the limit would be the request, and some nodes tell no capacity.
+                "ephemeral-storage": "0",
             },
-            "limits": {"memory": f"{settings.memory_limit_mebibytes}Mi", "ephemeral-storage": "64Mi"},
+            "limits": {"memory": f"{settings.memory_limit_mebibytes}Mi"},
         },
         "lifecycle": {"preStop": {"exec": {"command": ["bash", "-c", _STOP]}}},
         # Ready means: has its configuration. Alive must not: without the operator a router waits, and restarting it
