@@ -120,6 +120,7 @@ class Report:
     """What every router has acknowledged; empty before the first time."""
     acknowledgement: Acknowledgement | None
     routers: int
+    router_trouble: str = ""
     analysis: Sequence[Mapping[str, Any]] = ()
     evidence: Mapping[str, Any] | None = None
     verdict: str | None = None
@@ -192,7 +193,8 @@ def _programmed(report: Report) -> tuple[bool, Reason, str]:
         return False, Reason.WAITING_FOR_STABLE, "the ModelDeployment has no ready revision yet"
     told = report.acknowledgement
     if report.routers == 0 or told is None:
-        return False, Reason.WAITING_FOR_ROUTERS, "no router pod is ready yet"
+        cause = f": {report.router_trouble}" if report.router_trouble else ""
+        return False, Reason.WAITING_FOR_ROUTERS, f"no router pod is ready yet{cause}"
     if told.rejected:
         words = "; ".join(f"{pod}: {message}" for pod, message in sorted(told.rejected.items()))
         return False, Reason.ROUTER_REJECTED, f"the last good configuration stays: {words}"

@@ -5,8 +5,9 @@ from collections import defaultdict
 from penstock_operator.core.difference import differs
 from penstock_operator.core.manifests.ownership import shared_reference
 from penstock_operator.core.manifests.router import RouterSettings, router_manifests, router_selector
-from penstock_operator.core.objects import Kind, kind_of, ref_of
-from penstock_operator.core.pod_state import is_ready
+from penstock_operator.core.names import ROUTER
+from penstock_operator.core.objects import Kind, ObjectRef, kind_of, ref_of
+from penstock_operator.core.pod_state import is_ready, trouble_of
 from penstock_operator.core.routes import Acknowledgement, RouterPod, SplitRoute
 from penstock_operator.ports import Cluster, Router
 from penstock_operator.reconcile.execute import apply_own
@@ -39,6 +40,12 @@ class Fleet:
             for pod in self._cluster.list(Kind.POD, namespace, router_selector())
             if is_ready(pod) and pod["status"].get("podIP")
         ]
+
+    def trouble(self, namespace: str) -> str:
+        """Return why routers are not ready, or an empty string while they are merely starting."""
+        deployment = self._cluster.get(ObjectRef(kind=Kind.DEPLOYMENT, namespace=namespace, name=ROUTER))
+        trouble = trouble_of(deployment, self._cluster.list(Kind.POD, namespace, router_selector()))
+        return f"{trouble.reason}: {trouble.message}" if trouble else ""
 
     def publish(self, namespace: str, split: str, route: SplitRoute | None) -> None:
         """Make ``route`` what the routers do for a split; None takes the split away."""

@@ -267,6 +267,7 @@ class TrafficSplitReconciler:
                 weights=weights,
                 acknowledgement=told,
                 routers=len(self._fleet.pods(look.namespace)),
+                router_trouble=self._fleet.trouble(look.namespace),
                 analysis=told_last if same or ended else (),
                 evidence=(trial.evidence if trial else look.status.get("evidence")) if same and not ended else None,
                 verdict=verdict if same or ended else None,
