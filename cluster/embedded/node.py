@@ -190,7 +190,6 @@ disabled_plugins = [
             "maxPods": 110,
             "serializeImagePulls": False,
             # A small disk must not cost a pod its place: nothing is evicted, no image is deleted.
-            "localStorageCapacityIsolation": False,
             "imageGCHighThresholdPercent": 100,
             "evictionHard": dict.fromkeys(EVICTION_SIGNALS, "0%"),
             # Scores below 0 need CAP_SYS_RESOURCE, which not every machine grants.
