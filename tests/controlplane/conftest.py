@@ -19,8 +19,9 @@ def start_operator(
 
     def start(**environment: str) -> OperatorProcess:
         name = f"operator-{len(started)}"
+        access = Path(environment.pop("KUBECONFIG", kubeconfig))
         process = OperatorProcess(
-            name, kubeconfig=kubeconfig, namespace=namespace, log=tmp_path / f"{name}.log", environment=environment
+            name, kubeconfig=access, namespace=namespace, log=tmp_path / f"{name}.log", environment=environment
         )
         started.append(process)
         return process

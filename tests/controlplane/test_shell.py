@@ -5,13 +5,17 @@ import json
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from cluster.embedded.control_plane import API_SERVER, ETCD, ControlPlane
 from tests.controlplane.conftest import StartOperator
 from tests.controlplane.operator_process import OperatorProcess
-from tests.fakes.people import People, install_crds, reference
+from tests.fakes.cable import Cable
+from tests.fakes.people import People, install_crds, reference, remove_crds
 
+from penstock_operator.adapters.api_client import load_access
+from penstock_operator.core.names import managed_labels
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 
 pytestmark = pytest.mark.controlplane
@@ -28,20 +32,20 @@ def model_deployment(namespace: str, name: str = "fraud", **spec: Any) -> Manife
     }
 
 
-def requests(audit_log: Path, namespace: str) -> list[dict[str, Any]]:
-    """Return the answered requests of operators in a namespace, in order, without the Lease's."""
+def requests(audit_log: Path, namespace: str, *agents: str) -> list[dict[str, Any]]:
+    """Return the answered requests of these agents in a namespace, in order, without the Lease's."""
     lines = [json.loads(line) for line in audit_log.read_text().splitlines()]
     return [
         line
         for line in lines
-        if line.get("userAgent", "").startswith("penstock-operator")
+        if line.get("userAgent", "").startswith(agents)
         and line.get("objectRef", {}).get("namespace") == namespace
         and line["objectRef"]["resource"] != "leases"
     ]
 
 
 def writes(audit_log: Path, namespace: str) -> list[dict[str, Any]]:
-    return [line for line in requests(audit_log, namespace) if line["verb"] in WRITES]
+    return [line for line in requests(audit_log, namespace, "penstock-operator") if line["verb"] in WRITES]
 
 
 async def deployments(people: People, namespace: str, count: int, seconds: float = 10) -> list[Manifest]:
@@ -216,18 +220,106 @@ async def test_the_leader_points_the_xds_service_at_itself(
     assert live["ports"] == [{"name": "xds", "port": leader.xds_port, "protocol": "TCP"}]
 
 
-def test_an_operator_that_is_there_before_its_crds_waits_for_them(tmp_path: Path) -> None:
+def labelled_service(namespace: str, name: str) -> Manifest:
+    metadata = {"name": name, "namespace": namespace, "labels": managed_labels("test")}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": {"ports": [{"port": 80}]}}
+
+
+def cached(process: OperatorProcess, kind: str) -> float | None:
+    return process.metric(f'penstock_cached_objects{{kind="{kind}"}}')
+
+
+async def until_cached(process: OperatorProcess, kind: str, count: int, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while await asyncio.to_thread(cached, process, kind) != count:
+        assert time.monotonic() < deadline, f"{cached(process, kind)} of kind {kind} known instead of {count}"
+        await asyncio.sleep(0.05)
+
+
+async def test_a_deletion_that_no_watch_could_tell_of_is_found_out(
+    people: People, namespace: str, start_operator: StartOperator, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    with Cable(urlsplit(control_plane.server).port or 0) as cable:
+        through = cable.kubeconfig(control_plane.kubeconfig, tmp_path / "kubeconfig")
+        process = start_operator(KUBECONFIG=str(through), LEADER_ELECTION="false")
+        for name in ("goes", "stays"):
+            await people.create(labelled_service(namespace, name))
+        await until_cached(process, "Service", 2, seconds=30)
+
+        cable.cut()
+        await people.delete(ObjectRef(kind=Kind.SERVICE, namespace=namespace, name="goes"))
+        control_plane.kill(API_SERVER)  # a new one does not know what happened before it: 410 for the old watch
+        control_plane.start_component(API_SERVER)
+        control_plane.wait_ready()
+        cable.mend()
+        await until_cached(process, "Service", 1, seconds=20)
+
+
+async def test_a_cut_connection_loses_no_events(
+    people: People, namespace: str, start_operator: StartOperator, control_plane: ControlPlane, tmp_path: Path
+) -> None:
+    with Cable(urlsplit(control_plane.server).port or 0) as cable:
+        through = cable.kubeconfig(control_plane.kubeconfig, tmp_path / "kubeconfig")
+        process = start_operator(KUBECONFIG=str(through))
+        process.wait_until_leading()
+        for number in range(5):
+            cable.cut()
+            await people.create(model_deployment(namespace, f"model-{number}"))
+            cable.mend()
+        await deployments(people, namespace, 5, seconds=15)
+        assert process.running()
+
+
+async def test_other_peoples_objects_are_not_even_read(
+    operator: OperatorProcess, audit_log: Path, namespace: str
+) -> None:
+    await asyncio.sleep(2)
+    operator.terminate()  # a watch is in the audit log when it ends
+    assert operator.wait(5) == 0
+    plurals = {kind.resource.plural for kind in Kind}
+    deadline = time.monotonic() + 5
+    uris: list[str] = []
+    while {uri.partition("?")[0].rpartition("/")[2] for uri in uris if "watch=true" in uri} != plurals:
+        assert time.monotonic() < deadline, uris
+        await asyncio.sleep(0.05)
+        uris = [line["requestURI"] for line in requests(audit_log, namespace, "penstock-operator", "kopf")]
+    for uri in uris:
+        ours = "/apis/penstock.dev/" in uri
+        assert ours != ("labelSelector=app.kubernetes.io%2Fmanaged-by%3Dpenstock" in uri), uri
+
+
+def test_an_operator_survives_that_its_crds_come_late_go_and_come_again(tmp_path: Path) -> None:
     with ControlPlane(tmp_path / "cp", die_with_parent=True) as empty:
-        process = OperatorProcess("early", kubeconfig=empty.kubeconfig, namespace="default", log=tmp_path / "early.log")
+        process = OperatorProcess(
+            "early",
+            kubeconfig=empty.kubeconfig,
+            namespace="default",
+            log=tmp_path / "early.log",
+            environment={"WATCH_NAMESPACES": ""},
+        )
         try:
             deadline = time.monotonic() + 10
-            while (answer := process.get("/readyz")) != (503, answer[1]) or "modeldeployments" not in answer[1]:
+            while "modeldeployments" not in process.get("/readyz")[1]:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             install_crds(empty.kubeconfig)
             process.wait_until_leading(30)
+
+            asyncio.run(remove_and_restore_crds(process, empty.kubeconfig))
         finally:
             process.kill()
+            print(process.log.read_text())  # noqa: T201 - shown when the test fails
+
+
+async def remove_and_restore_crds(process: OperatorProcess, kubeconfig: Path) -> None:
+    async with People(await load_access(str(kubeconfig))) as people:
+        await people.create(model_deployment("default"))
+        await until_cached(process, "ModelDeployment", 1)
+        await remove_crds(people)
+        await until_cached(process, "ModelDeployment", 0)
+        await asyncio.to_thread(install_crds, kubeconfig)
+        await people.create(model_deployment("default"))
+        await until_cached(process, "ModelDeployment", 1, seconds=45)
 
 
 def test_settings_that_cannot_be_read_are_named(tmp_path: Path, kubeconfig: Path) -> None:

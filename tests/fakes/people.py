@@ -128,6 +128,15 @@ async def _install_crds(kubeconfig: Path) -> None:
             await _served(people, kind)
 
 
+async def remove_crds(people: People) -> None:
+    """Delete the three CRDs, and with them every object of theirs."""
+    for file in sorted(CRDS.glob("*.yaml")):
+        where = f"{_CRD_PATH}/{yaml.safe_load(file.read_text())['metadata']['name']}"
+        await people.client.request("delete", where, resource="customresourcedefinitions")
+        while await people.client.request("get", where, resource="customresourcedefinitions"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def _served(people: People, kind: Kind) -> None:
     """An established kind still answers 404, or 429 "storage is (re)initializing", for a moment."""
     while True:

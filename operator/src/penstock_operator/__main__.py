@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import aiohttp
+from kubernetes.aio.config import ConfigException
 
 from penstock_operator import app
 from penstock_operator.adapters import leader_endpoint, log
@@ -30,6 +31,7 @@ from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
+from penstock_operator.journal import Journaled
 from penstock_operator.ports import Clock, Cluster, Router, RouterStats
 from penstock_operator.queue import Reconciler, WorkQueue
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
@@ -57,7 +59,10 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"penstock-operator: {error}")
     log.configure(settings.log_level)
-    status = asyncio.run(_run(settings))
+    try:
+        status = asyncio.run(_run(settings))
+    except ConfigException as error:
+        sys.exit(f"penstock-operator: neither in a pod nor with a kubeconfig ($KUBECONFIG, ~/.kube/config): {error}")
     logging.shutdown()
     os._exit(status)  # nothing is left to save, and no library's thread may delay the exit
 
@@ -94,7 +99,8 @@ async def _run(settings: Settings) -> int:
         reconcilers = build_reconcilers(
             settings=settings, cluster=cluster, router=router, statistics=HttpRouterStats(session), clock=SystemClock()
         )
-        queue = WorkQueue(reconcilers, observer=metrics, workers=settings.workers)
+        journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}
+        queue = WorkQueue(journaled, observer=metrics, workers=settings.workers)
         _connect(cache, queue)
         resync = Resync(cluster.resync, namespaces=settings.watch_namespaces, interval_seconds=settings.resync_seconds)
         sink = CacheSink(cache, on_gap=resync.request)

@@ -211,7 +211,7 @@ class WorkQueue:
             raise
         except ClusterUnavailable as error:
             delay = self._failed(key, self._pace.retry_first)
-            _LOG.info("%s: the API server is not available, next try in %.1f s: %s", ref, delay, error)
+            _LOG.info("%s: next try in %.1f s: %s", ref, delay, error)
             return "unavailable", max(delay, error.retry_after_seconds or 0.0)
         except RequestRejected as error:
             delay = self._failed(key, self._pace.rejected_first)

@@ -8,6 +8,7 @@ from penstock_operator.adapters.cache import ObjectCache
 from penstock_operator.core.names import MANAGED_BY, OPERATOR
 from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.plan import EventRecord
+from penstock_operator.journal import note
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
 
 FIELD_MANAGER = "penstock"
@@ -49,6 +50,9 @@ class KubernetesCluster:
             raise RequestRejected(
                 f"{ref}: the API server knows no such resource or namespace; is the chart installed?", 404, "NotFound"
             )
+        known = self._cache.get(ref)
+        changed = known is None or known["metadata"]["resourceVersion"] != applied["metadata"]["resourceVersion"]
+        note(f"applied {resource_name(ref)}" + ("" if changed else " (no change)"))
         self._cache.put(kind, applied)
         return applied
 
@@ -78,7 +82,9 @@ class KubernetesCluster:
             where = path(ref) + "/status"
             written = await self._client.request("replace", where, resource=_plural(ref), body=body, query=query)
         if written is None:
-            raise ClusterUnavailable(f"{ref}: deleted while its status was written")
+            self._cache.remove_deleted(ref, live["metadata"]["uid"])
+            raise ClusterUnavailable(f"{ref}: deleted before its status was written")
+        note("wrote status")
         self._cache.put(ref.kind, written)
         return written
 
@@ -103,9 +109,11 @@ class KubernetesCluster:
             self._cache.put(ref.kind, answer)
         else:
             self._cache.remove_deleted(ref, uid)
+        note(f"deleted {resource_name(ref)}")
 
     def record(self, ref: ObjectRef, event: EventRecord) -> None:
         """Hand an Event about an object to the recorder; never blocks, never raises."""
+        note(f"event {event.reason}")
         self._recorder.record(ref, self._cache.get(ref), event)
 
     async def fetch_live(self, ref: ObjectRef) -> Manifest | None:
@@ -171,6 +179,15 @@ def _still_exists(answer: Manifest) -> bool:
     """Return whether a deletion only began, by its answer: a Status, or for some kinds the object as it was."""
     metadata = answer.get("metadata") or {}
     return bool(metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds"))
+
+
+def resource_name(ref: ObjectRef) -> str:
+    """Return kind and name, as kubectl takes them.
+
+    >>> resource_name(ObjectRef(kind=Kind.SERVICE, namespace="shop", name="fraud"))
+    'service/fraud'
+    """
+    return f"{ref.kind.resource.kind.lower()}/{ref.name}"
 
 
 def _plural(ref: ObjectRef) -> str:

@@ -1,0 +1,94 @@
+"""A TCP connection to a server that a test can cut and mend."""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import yaml
+
+
+class Cable:
+    """Forwards a port of its own to another one. While cut, connections are refused and the open ones are closed.
+
+    Runs in a thread, so that a test may block while it forwards.
+    """
+
+    def __init__(self, target_port: int) -> None:
+        self._target_port = target_port
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cable", daemon=True)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.mend()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cut()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def cut(self) -> None:
+        """Close everything and refuse what comes."""
+        self._run(self._cut())
+
+    def mend(self) -> None:
+        """Forward again."""
+        self._run(self._mend())
+
+    def kubeconfig(self, original: Path, copy: Path) -> Path:
+        """Write a copy of a kubeconfig that goes through the cable."""
+        content = yaml.safe_load(original.read_text())
+        for cluster in content["clusters"]:
+            url = urlsplit(cluster["cluster"]["server"])
+            cluster["cluster"]["server"] = f"{url.scheme}://127.0.0.1:{self.port}"
+        copy.write_text(yaml.safe_dump(content))
+        return copy
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    async def _mend(self) -> None:
+        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+
+    async def _cut(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            writer.transport.abort()
+        await asyncio.sleep(0.05)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+        except OSError:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            return
+        self._writers.add(there_writer)
+        await asyncio.gather(_pipe(reader, there_writer), _pipe(there_reader, writer))
+        self._writers -= {writer, there_writer}
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    writer.transport.abort()
