@@ -133,7 +133,9 @@ def in_pod(start: Start, tmp_path: Path) -> Callable[..., Running]:
             management_port=0,
             **settings,
         )
-        return start([], {**serving.to_env(), "PENSTOCK_TERMINATION_LOG": str(tmp_path / "termination-log")})
+        (tmp_path / "home").mkdir()
+        own = {"PENSTOCK_TERMINATION_LOG": str(tmp_path / "termination-log"), "HOME": str(tmp_path / "home")}
+        return start([], {**serving.to_env(), **own})
 
     return run
 
@@ -221,6 +223,8 @@ def test_in_a_pod_every_line_is_json_and_nothing_is_left_behind(
     assert [event["event"] for event in events] == ["loading", "loaded", "warmed-up", "ready", "draining", "stopped"]
     assert {event["revision"] for event in events} == {"m-1"}
     assert (tmp_path / "termination-log").read_text() == ""
+    # ONNX Runtime's telemetry would have left the identity of this machine there.
+    assert list((tmp_path / "home").iterdir()) == []
 
 
 def test_a_warm_up_that_fails_is_a_warning(in_pod: Callable[..., Running], save: Save) -> None:

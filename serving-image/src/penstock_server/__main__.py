@@ -16,8 +16,6 @@ from penstock_server.settings import Settings
 
 def main() -> None:
     """Serve until asked to stop; exit with 1 if the model cannot be served."""
-    # A model file could name session options of its own choice there.
-    os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
     try:
         chosen = settings.read(sys.argv[1:], os.environ)
     except InvalidEnvironment as error:
