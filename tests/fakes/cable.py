@@ -24,7 +24,7 @@ class Cable:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cable", daemon=True)
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._forwards: set[asyncio.Task[Any]] = set()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
@@ -69,26 +69,35 @@ class Cable:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in list(self._writers):
-            writer.transport.abort()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0)  # what was accepted just now has its task by then
+        for task in self._forwards:
+            task.cancel()
+        if self._forwards:
+            await asyncio.wait(self._forwards)
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._forwards.add(task)
+        there = None
         try:
-            there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:
-            self._writers.discard(writer)
-            writer.transport.abort()
-            return
-        self._writers.add(there_writer)
-        await asyncio.gather(_pipe(reader, there_writer), _pipe(there_reader, writer))
-        self._writers -= {writer, there_writer}
+            there_reader, there = await asyncio.open_connection("127.0.0.1", self._target_port)
+            await asyncio.gather(_pipe(reader, there), _pipe(there_reader, writer))
+        except (OSError, asyncio.CancelledError):
+            pass  # nobody there, or cut
+        finally:
+            self._forwards.discard(task)
+            for end in (writer, there):
+                if end is not None:
+                    end.transport.abort()
 
 
 async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    writer.transport.abort()
+    try:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+    finally:
+        writer.transport.abort()
