@@ -6,7 +6,17 @@ from typing import Any
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.plan import EventRecord
-from penstock_operator.core.rollout import Decision, Phase, Rollout, complete, enter_step, pause, resume, take_back
+from penstock_operator.core.rollout import (
+    Decision,
+    Phase,
+    Rollout,
+    complete,
+    enter_step,
+    pause,
+    position,
+    resume,
+    take_back,
+)
 
 VERBS = ("promote", "pause", "resume", "abort", "retry")
 _TEXT_LIMIT = 200
@@ -33,7 +43,9 @@ def parse_command(text: str) -> Command:
         wire: Any = json.loads(text)
     except ValueError as error:
         raise InvalidCommand(f"the annotation is not JSON ({error}); use `kubectl penstock`") from error
-    if not isinstance(wire, dict) or not all(isinstance(wire.get(field), str) for field in ("id", "verb", "by")):
+    if not isinstance(wire, dict) or not all(
+        isinstance(wire.get(field), str) and wire[field] for field in ("id", "verb", "by")
+    ):
         raise InvalidCommand('write {"verb": "promote", "id": "<any new text>", "by": "<who>"}')
     if wire["verb"] not in VERBS:
         raise InvalidCommand(f"unknown verb {wire['verb'][:_TEXT_LIMIT]!r}; there are {', '.join(VERBS)}")
@@ -89,7 +101,7 @@ def _promote(command: Command, rollout: Rollout, steps: tuple[Step, ...], *, now
         return _refused(rollout, f"the split is {rollout.phase.value}; there is no rollout to promote")
     if command.full:
         last = len(steps) - 1
-        if candidate.step == last and candidate.weight == steps[last].weight:
+        if position(candidate, steps) == last:
             return _done(complete(rollout, by=command.by, message="promoted by a person", now=now), "promoted")
         going = resume(rollout) if rollout.phase is Phase.PAUSED else rollout
         return Outcome(rollout=enter_step(going, steps, last), answer="going to the last step")
@@ -97,7 +109,7 @@ def _promote(command: Command, rollout: Rollout, steps: tuple[Step, ...], *, now
         return _refused(rollout, "no pause to open; use --full to skip the remaining steps")
     if candidate.paused_by is not None:
         return _refused(rollout, f"paused by {candidate.paused_by}; use resume")
-    index = min(candidate.step, len(steps) - 1)
+    index = position(candidate, steps)
     if index + 1 == len(steps):
         return _done(complete(rollout, by=command.by, message="promoted by a person", now=now), "promoted")
     return Outcome(rollout=enter_step(resume(rollout), steps, index + 1), answer=f"going on with step {index + 1}")
@@ -130,5 +142,6 @@ def _retry(command: Command, rollout: Rollout) -> Outcome:
         known = ", ".join(entry.revision for entry in rollout.rejected) or "none"
         return _refused(rollout, f"{wanted or 'no revision'} is not rejected; rejected: {known}")
     kept = tuple(entry for entry in rollout.rejected if entry.revision != wanted)
-    phase = Phase.IDLE if rollout.phase is Phase.ROLLED_BACK else rollout.phase
+    newest = rollout.rejected[0].revision
+    phase = Phase.IDLE if rollout.phase is Phase.ROLLED_BACK and newest == wanted else rollout.phase
     return Outcome(rollout=replace(rollout, rejected=kept, phase=phase), answer=f"{wanted} may be tried again")

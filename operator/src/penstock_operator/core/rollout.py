@@ -40,6 +40,7 @@ class Trigger(StrEnum):
     RESUME = "Resume"
     COMPLETED = "Completed"
     TAKEN_BACK = "TakenBack"
+    STABLE_LOST = "StableLost"
 
 
 def _table() -> dict[tuple[Phase, Trigger], Phase]:
@@ -48,13 +49,15 @@ def _table() -> dict[tuple[Phase, Trigger], Phase]:
     table: dict[tuple[Phase, Trigger], Phase] = {}
     for phase in (*resting, *moving):
         table[phase, Trigger.NEW_CANDIDATE] = Phase.WAITING
+        table[phase, Trigger.STABLE_LOST] = Phase.IDLE
     for phase in moving:
         table[phase, Trigger.WITHDRAWN] = Phase.IDLE
         table[phase, Trigger.TAKEN_BACK] = Phase.ROLLED_BACK
         table[phase, Trigger.CANDIDATE_FAILED] = Phase.FAILED
     for phase in (Phase.PROGRESSING, Phase.PAUSED):
-        table[phase, Trigger.CANDIDATE_UNREADY] = Phase.WAITING
         table[phase, Trigger.COMPLETED] = Phase.PROMOTED
+    for phase in (Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED):
+        table[phase, Trigger.CANDIDATE_UNREADY] = Phase.WAITING
     table[Phase.WAITING, Trigger.CANDIDATE_READY] = Phase.PROGRESSING
     table[Phase.FAILED, Trigger.CANDIDATE_READY] = Phase.PROGRESSING
     table[Phase.PROGRESSING, Trigger.PAUSE] = Phase.PAUSED
@@ -182,19 +185,18 @@ class Decision:
 
 def advance(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
     """Return the rollout after one look at the world: at most one step forward, all the way back at once."""
-    if rollout.stable is None:
-        rollout = replace(rollout, stable=world.deployment_stable)
-        if rollout.stable is None:
-            return Decision(rollout=rollout, holding="no revision is ready yet")
-    chosen = _choose_candidate(rollout, world)
-    rollout = chosen.rollout
+    settled = _settle_stable(rollout, world)
+    if settled.rollout.stable is None:
+        return replace(settled, holding="no revision is ready yet")
+    chosen = _choose_candidate(settled.rollout, world)
+    rollout, events = chosen.rollout, (*settled.events, *chosen.events)
     if rollout.candidate is None:
-        return chosen
+        return Decision(rollout=rollout, events=events)
     if breach := _breach(rollout, world):
         taken = take_back(rollout, by=breach.source, reason="PolicyBreached", message=breach.message, now=world.now)
-        return Decision(rollout=taken.rollout, events=(*chosen.events, *taken.events))
+        return Decision(rollout=taken.rollout, events=(*events, *taken.events))
     moved = _move(rollout, steps, world)
-    return Decision(rollout=moved.rollout, events=(*chosen.events, *moved.events), holding=moved.holding)
+    return Decision(rollout=moved.rollout, events=(*events, *moved.events), holding=moved.holding)
 
 
 def take_back(
@@ -231,13 +233,25 @@ def complete(rollout: Rollout, *, by: str, message: str, now: float) -> Decision
 
 
 def enter_step(rollout: Rollout, steps: tuple[Step, ...], index: int) -> Rollout:
-    """Return the rollout at a step: its weight, or the weight so far with a pause."""
+    """Return the rollout at a step. A pause has the weight of the steps before it."""
     candidate = _candidate(rollout)
     step = steps[index]
-    weight = candidate.weight if step.weight is None else step.weight
+    weight = max((before.weight or 0 for before in steps[: index + 1]), default=0)
     changed = replace(candidate, step=index, weight=weight, step_started_at=None, paused_by=None)
     phase = _next(rollout.phase, Trigger.PAUSE) if step.pause is not None else rollout.phase
     return replace(rollout, candidate=changed, phase=phase)
+
+
+def position(candidate: Candidate, steps: tuple[Step, ...]) -> int:
+    """Return the index of the step that a candidate is at, also after somebody changed the steps under way.
+
+    Then it is the last one with no more weight than the candidate has, so that a change skips no step.
+    """
+    at = candidate.step
+    if at < len(steps) and (steps[at].pause is not None or steps[at].weight == candidate.weight):
+        return at
+    reached = [index for index, step in enumerate(steps) if (step.weight or 0) <= candidate.weight and step.weight]
+    return max(reached, default=0)
 
 
 def pause(rollout: Rollout, *, by: str) -> Rollout:
@@ -288,10 +302,28 @@ def _end(
     return replace(rollout, candidate=None, history=(entry, *rollout.history)[:HISTORY_LIMIT])
 
 
+def _settle_stable(rollout: Rollout, world: World) -> Decision:
+    """Begin with the revision that the ModelDeployment serves; again if the stable one exists no more."""
+    served = world.deployment_stable
+    if rollout.stable is None:
+        return Decision(rollout=replace(rollout, stable=served))
+    if rollout.stable in world.revisions or served not in world.revisions:
+        return Decision(rollout=rollout)
+    message = f"{rollout.stable} exists no more; {served} serves"
+    if rollout.candidate is not None:
+        rollout = _end(rollout, outcome="Superseded", by="spec", message=message, now=world.now)
+    return Decision(
+        rollout=replace(rollout, phase=_next(rollout.phase, Trigger.STABLE_LOST), stable=served),
+        events=(EventRecord(type="Warning", reason="StableLost", message=message),),
+    )
+
+
 def _choose_candidate(rollout: Rollout, world: World) -> Decision:
     """Follow spec: a new revision is a new candidate, a third one drops the second, stable takes it away."""
-    wanted = world.latest
-    if wanted is None or wanted == rollout.stable or rollout.is_rejected(wanted):
+    if world.latest is None:
+        return Decision(rollout=rollout)  # the ModelDeployment does not say yet what it is asked for
+    wanted: str | None = world.latest
+    if wanted == rollout.stable or rollout.is_rejected(world.latest):
         wanted = None
     current = rollout.candidate
     if current is None and wanted is None:
@@ -350,6 +382,10 @@ def _move(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
                 ),
             ),
         )
+    if _acknowledged(rollout, world) and candidate.step_started_at is None:
+        # From here on the candidate is judged at this weight, in a pause as well.
+        candidate = replace(candidate, step_started_at=world.now)
+        rollout = replace(rollout, candidate=candidate)
     if rollout.phase is Phase.PAUSED:
         by = f"by {candidate.paused_by}; resume with" if candidate.paused_by else "at a pause step; go on with"
         verb = "resume" if candidate.paused_by else "promote"
@@ -359,12 +395,10 @@ def _move(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
 
 def _wait(rollout: Rollout, steps: tuple[Step, ...], world: World, state: RevisionState) -> Decision:
     candidate = _candidate(rollout)
-    if state.ready >= state.wanted > 0:
-        if candidate.revision not in world.warm:
-            return Decision(rollout=rollout, holding=f"the routers are resolving {candidate.revision}")
+    if state.ready >= state.wanted > 0 and candidate.revision in world.warm:
         started = replace(rollout, phase=_next(rollout.phase, Trigger.CANDIDATE_READY))
-        index = min(candidate.step, len(steps) - 1)
-        entered = enter_step(started, steps, index)
+        # Somebody may have shortened the list of steps meanwhile; then from the start.
+        entered = enter_step(started, steps, candidate.step if candidate.step < len(steps) else 0)
         if candidate.paused_by and entered.phase is Phase.PROGRESSING:
             entered = pause(entered, by=candidate.paused_by)
         return Decision(rollout=entered)
@@ -375,22 +409,26 @@ def _wait(rollout: Rollout, steps: tuple[Step, ...], world: World, state: Revisi
             text = f"{candidate.revision} cannot load and got no traffic: {state.failure}"
             events = (EventRecord(type="Warning", reason="CandidateFailed", message=text),)
         return Decision(rollout=failed, events=events, holding=f"{candidate.revision} cannot load: {state.failure}")
+    if rollout.phase is Phase.FAILED:
+        rollout = replace(rollout, phase=_next(rollout.phase, Trigger.CANDIDATE_UNREADY))
+    if state.ready >= state.wanted > 0:
+        return Decision(rollout=rollout, holding=f"the routers are resolving {candidate.revision}")
     return Decision(rollout=rollout, holding=f"{state.ready} of {state.wanted} pods of {candidate.revision} are ready")
+
+
+def _acknowledged(rollout: Rollout, world: World) -> bool:
+    """Return whether every router runs the weights that are meant; it does not matter which revisions have none."""
+    told, meant = world.acknowledged, rollout.weights
+    return all(told.get(name, 0) == meant.get(name, 0) for name in {*told, *meant})
 
 
 def _progress(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
     candidate = _candidate(rollout)
-    if {name: weight for name, weight in world.acknowledged.items() if weight} != {
-        name: weight for name, weight in rollout.weights.items() if weight
-    }:
+    if not _acknowledged(rollout, world) or candidate.step_started_at is None:
         return Decision(rollout=rollout, holding=f"waiting until every router acknowledges {candidate.weight}%")
-    if candidate.step_started_at is None:
-        candidate = replace(candidate, step_started_at=world.now)
-        rollout = replace(rollout, candidate=candidate)
-    # Somebody may have shortened the list of steps meanwhile.
-    index = min(candidate.step, len(steps) - 1)
+    index = position(candidate, steps)
     step = steps[index]
-    until = (candidate.step_started_at or world.now) + step.hold.total_seconds()
+    until = candidate.step_started_at + step.hold.total_seconds()
     if world.now < until:
         return Decision(rollout=rollout, holding=f"at {candidate.weight}% until {timestamp(until)}")
     if reason := _objection(step, world, candidate):
