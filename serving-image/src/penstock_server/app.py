@@ -27,7 +27,8 @@ BODY_SECONDS_MAX = 30.0
 KEEPALIVE_SECONDS = 75.0
 _AGE_JITTER = 0.1
 
-_JSON = {"Content-Type": "application/json"}
+_SERVER_HEADER = {"Server": SERVER_NAME}
+_JSON = {"Content-Type": "application/json", **_SERVER_HEADER}
 _NOT_READY = {
     State.LOADING: "the model is still loading",
     State.DRAINING: "the server is shutting down",
@@ -185,7 +186,8 @@ class ManagementServer:
         if request.method not in {"GET", "HEAD"}:
             return _error(405, f"{request.path} takes GET, not {request.method}", {"Allow": "GET, HEAD"})
         if request.path == "/metrics":
-            return web.Response(body=self._metrics.exposition(), headers={"Content-Type": prometheus.CONTENT_TYPE})
+            headers = {"Content-Type": prometheus.CONTENT_TYPE, **_SERVER_HEADER}
+            return web.Response(body=self._metrics.exposition(), headers=headers)
         if request.path == "/readyz" and not self._lifecycle.ready:
             return _error(503, _NOT_READY[self._lifecycle.state])
         return _json({"status": "ok"})

@@ -109,8 +109,12 @@ class Inference:
         self._metrics.ran(time.perf_counter() - started, request.rows)
         return results
 
-    def close(self) -> None:
-        """End what still runs and let the threads go."""
+    def cancel(self) -> None:
+        """End what runs now; who waits for it is answered with 504."""
         for cancellation in tuple(self._running):
             cancellation.cancel()
+
+    def close(self) -> None:
+        """End what still runs and let the threads go."""
+        self.cancel()
         self._executor.shutdown(wait=True, cancel_futures=True)

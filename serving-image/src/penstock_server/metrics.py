@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.process_collector import ProcessCollector
 
 from penstock_contract import metrics as names
+
+# One more series per counter, which only says when the process started.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library left it without types
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

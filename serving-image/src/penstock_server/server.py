@@ -96,7 +96,7 @@ class Server:
                 return  # no client has ever been sent here, so there is nobody to drain
             self._announce(inference.session, public, management)
             await self._stop_asked.wait()
-            await self._drain(public)
+            await self._drain(public, inference)
         finally:
             inference.close()
 
@@ -133,19 +133,23 @@ class Server:
             # A row of zeros may rightly be refused; real requests will show what is really wrong.
             self._log("warm-up-failed", seconds=round(warm_up.seconds, 4), error=warm_up.error)
 
-    async def _drain(self, public: _Listener) -> None:
+    async def _drain(self, public: _Listener, inference: Inference) -> None:
         """Answer on while clients learn that they should leave, then take no more and finish what runs."""
         seconds = self._serving.drain_seconds
         self._log("draining", seconds=seconds)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop_insisted.wait(), seconds)
-        await public.runner.cleanup()
+        insisted = asyncio.ensure_future(self._stop_insisted.wait())
+        await asyncio.wait({insisted}, timeout=seconds)
+        finishing = asyncio.ensure_future(public.runner.cleanup())
+        await asyncio.wait({insisted, finishing}, return_when=asyncio.FIRST_COMPLETED)
+        inference.cancel()  # nothing runs any more, unless somebody insisted
+        await finishing
+        insisted.cancel()
         self._log("stopped")
 
     def _ask_to_stop(self) -> None:
         self._lifecycle.handle(Event.STOP_ASKED)
         if self._stop_asked.is_set():
-            self._stop_insisted.set()  # the second time somebody is in a hurry
+            self._stop_insisted.set()  # who asks twice is in a hurry
         self._stop_asked.set()
 
     def _observe(self) -> None:

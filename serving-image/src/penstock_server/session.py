@@ -21,6 +21,7 @@ ORT_VERSION: str = ort.__version__
 _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     one for one in vars(ort_errors).values() if isinstance(one, type) and issubclass(one, Exception)
 )
+_LOAD_ERRORS: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, ValueError)
 _DATATYPES = {
     "tensor(bool)": "BOOL",
     "tensor(uint8)": "UINT8",
@@ -108,7 +109,7 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = ort.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
-        except _ORT_ERRORS as error:
+        except _LOAD_ERRORS as error:
             raise _load_failed(error) from error
         except MemoryError as error:
             raise LoadFailed(Reason.LOAD_FAILED, "not enough memory to load the model", permanent=False) from error

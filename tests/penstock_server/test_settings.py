@@ -1,0 +1,38 @@
+"""Command line on a laptop, environment in a pod."""
+
+from pathlib import Path
+
+import pytest
+
+from penstock_contract.environment import InvalidEnvironment, ServingEnvironment
+from penstock_server.settings import read
+
+POD = ServingEnvironment(model_name="fraud", revision="fraud-1", namespace="shop").to_env()
+
+
+def test_on_a_laptop_only_the_model_must_be_named() -> None:
+    settings = read(["models/My Model (2).onnx"], {})
+    assert settings.person
+    assert settings.host == "127.0.0.1"
+    assert settings.serving.model_name == "My-Model-2"
+    assert settings.serving.model_path == "models/My Model (2).onnx"
+    assert (settings.serving.http_port, settings.serving.management_port) == (8080, 8081)
+    assert settings.serving.drain_seconds == 0
+
+
+def test_on_a_laptop_everything_can_be_said() -> None:
+    arguments = ["m.onnx", "--name", "n", "--version", "7", "--host", "::1", "--port", "0", "--management-port", "9"]
+    settings = read(arguments, {})
+    assert (settings.serving.model_name, settings.serving.model_version, settings.host) == ("n", "7", "::1")
+    assert (settings.serving.http_port, settings.serving.management_port) == (0, 9)
+
+
+def test_in_a_pod_the_environment_says_all() -> None:
+    settings = read([], {**POD, "PENSTOCK_TERMINATION_LOG": "/tmp/log"})
+    assert settings.serving == ServingEnvironment.from_env(POD)
+    assert (settings.person, settings.host, settings.termination_log) == (False, None, Path("/tmp/log"))
+
+
+def test_without_both_it_says_what_to_do() -> None:
+    with pytest.raises(InvalidEnvironment, match=r"is not set \(on a laptop, name the model: penstock-server MODEL"):
+        read([], {})
