@@ -18,7 +18,9 @@ def main() -> None:
     if helm is None:
         print("helm lint: left out, no helm yet (`make tools` builds it; `make test` does it too)")
         return
-    sys.exit(subprocess.run([helm, "lint", "--strict", "--quiet", str(ROOT / "charts" / "penstock")], check=False).returncode)
+    sys.exit(
+        subprocess.run([helm, "lint", "--strict", "--quiet", str(ROOT / "charts" / "penstock")], check=False).returncode
+    )
 
 
 if __name__ == "__main__":

@@ -36,6 +36,12 @@ def embedded(*arguments: str) -> str:
     return run(sys.executable, str(ROOT / "cluster" / "embedded"), *arguments)
 
 
+def image_keys(printed: str) -> dict[str, str]:
+    """Return the content key of each image from lines of ``NAME KEY``."""
+    pairs = (line.partition(" ") for line in printed.strip().splitlines())
+    return {name.removeprefix("penstock/"): key.strip() for name, _, key in pairs}
+
+
 def choose() -> str:
     """Return which cluster to use."""
     wanted = os.environ.get("CLUSTER", "")
@@ -62,16 +68,14 @@ def provision(environment: dict[str, str]) -> dict[str, str]:
     if choice == "embedded":
         environment["KUBECONFIG"] = embedded("up").strip().splitlines()[-1]
         environment["PATH"] = f"{embedded('tools').strip().splitlines()[-1]}:{environment['PATH']}"
-        keys = dict(line.split()[:2] for line in embedded("images").strip().splitlines() if len(line.split()) >= 2)
-        return {name.removeprefix("penstock/"): key for name, key in keys.items()}
+        return image_keys(embedded("images"))
     programs(environment)
     if choice == "kind":
         clusters = run("kind", "get", "clusters").split()
         if "penstock" not in clusters:
             run("kind", "create", "cluster", "--name", "penstock", "--config", str(ROOT / "kind-config.yaml"))
         run("kubectl", "config", "use-context", "kind-penstock")
-        keys = dict(line.split()[:2] for line in embedded("images", "--engine", "docker").strip().splitlines())
-        return {name.removeprefix("penstock/"): key for name, key in keys.items()}
+        return image_keys(embedded("images", "--engine", "docker"))
     if not os.environ.get("REGISTRY"):
         sys.exit(
             "CLUSTER=current needs images that your cluster can pull: build and push operator/Dockerfile as\n"

@@ -51,9 +51,7 @@ def main() -> None:
         )
         environment["KUBECONFIG"] = output("up")
         say("pytest")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, env=environment, check=False
-        )
+        done = subprocess.run([sys.executable, "-m", "pytest", *sys.argv[1:]], cwd=ROOT, env=environment, check=False)
     finally:
         if ours:
             say("taking the cluster down")

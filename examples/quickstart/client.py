@@ -1,7 +1,7 @@
 """A client of the quickstart: real rows to the endpoint at a steady rate, one line of counts each second.
 
 It runs as a pod. What it prints is JSON: in each second, answers by revision and status code, how many predictions were
-wrong in form, and the slowest answer.
+wrong, how long they took, and when the last request was sent that each revision answered.
 """
 
 import asyncio
@@ -10,12 +10,14 @@ import os
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import aiohttp
 
 RATE = float(os.environ["RATE"])
 CONNECTIONS = int(os.environ["CONNECTIONS"])
 SECONDS = float(os.environ["SECONDS"])
+TOLERANCE = 1e-3
 URL = os.environ["URL"]
 
 
@@ -27,6 +29,7 @@ class Tally:
         self.answers: Counter[str] = Counter()
         self.slowest = 0.0
         self.latencies: list[float] = []
+        self.sent: dict[str, float] = {}
 
     def flush(self) -> None:
         """Print the second and begin the next one."""
@@ -38,6 +41,7 @@ class Tally:
             "p50": round(quantiles[0], 5) if quantiles else None,
             "p99": round(quantiles[1], 5) if quantiles else None,
             "slowest": round(self.slowest, 4),
+            "sent": {who: round(at, 3) for who, at in self.sent.items()},
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
@@ -48,15 +52,15 @@ class Tally:
 
 async def ask(session: aiohttp.ClientSession, body: bytes, labels: set[int], tally: Tally) -> None:
     """Send one row and count how it was answered; ``labels`` are what the good models say of it."""
-    started = time.perf_counter()
+    started, sent = time.perf_counter(), time.time()
     try:
         async with session.post(URL, data=body, headers={"content-type": "application/json"}) as response:
             answer = await response.read()
             who = response.headers.get("x-penstock-revision", "direct")
             outcome = str(response.status)
-            if response.status == 200:
+            if response.ok:
                 outputs = {output["name"]: output["data"] for output in json.loads(answer)["outputs"]}
-                if outputs["label"][0] not in labels or abs(sum(outputs["probabilities"]) - 1) > 1e-3:
+                if outputs["label"][0] not in labels or abs(sum(outputs["probabilities"]) - 1) > TOLERANCE:
                     outcome = "wrong"
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:
         who, outcome = "nobody", f"{type(error).__name__}: {error}"[:120]
@@ -64,6 +68,7 @@ async def ask(session: aiohttp.ClientSession, body: bytes, labels: set[int], tal
     tally.latencies.append(took)
     tally.slowest = max(tally.slowest, took)
     tally.answers[f"{who} {outcome}"] += 1
+    tally.sent[who] = max(sent, tally.sent.get(who, 0.0))
 
 
 async def worker(
@@ -82,8 +87,7 @@ async def worker(
 
 async def main() -> None:
     """Run all workers and print the counts."""
-    with open("/client/rows.json") as file:
-        rows = json.load(file)
+    rows = json.loads(await asyncio.to_thread(Path("/client/rows.json").read_text))
     asks = [
         (
             json.dumps(

@@ -8,17 +8,19 @@ import argparse
 import json
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
 NAMESPACE = "quickstart"
+OPERATOR_NAMESPACE = "penstock-system"
+REPLICAS = 2
 START = time.monotonic()
 
 
@@ -74,6 +76,7 @@ class Client:
     def __init__(self) -> None:
         """Start to follow."""
         self.answers: Counter[str] = Counter()
+        self.sent: dict[str, float] = {}
         self.seconds: list[dict[str, Any]] = []
         self._process = subprocess.Popen(
             ["kubectl", "-n", NAMESPACE, "logs", "-f", "client"], stdout=subprocess.PIPE, text=True
@@ -90,6 +93,7 @@ class Client:
                 print(line, end="")
                 continue
             self.seconds.append(second)
+            self.sent.update(second["sent"])
             self.answers.update(second["answers"])
 
     def total(self) -> int:
@@ -153,9 +157,7 @@ def prepare() -> None:
         ("client", [HERE / "client.py", MODELS / "rows.json"]),
     ):
         from_files = [f"--from-file={file}" for file in files]
-        manifest = kubectl(
-            "-n", NAMESPACE, "create", "configmap", name, *from_files, "--dry-run=client", "-o", "json"
-        )
+        manifest = kubectl("-n", NAMESPACE, "create", "configmap", name, *from_files, "--dry-run=client", "-o", "json")
         kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=manifest)
 
 
@@ -222,8 +224,11 @@ def story(client: Client) -> dict[str, dict[str, Any]]:
             "message": message,
             "seconds": round(time.monotonic() - started, 1),
         }
+        if ends == {"RolledBack"}:
+            outcomes[file]["rollback_seconds"] = took = rollback_seconds(client, status["rejected"][0])
+            say(f"{max(took, 0):.2f} s after the deciding tick the last request reached it")
         if ends == {"Promoted"}:
-            wait("the old revision goes", lambda: len(pods()) == 2, timeout=120)
+            wait("the old revision goes", lambda: len(pods()) == REPLICAS, timeout=120)
             say("the old revision has drained and gone")
     say()
     say("--- back to the good model")
@@ -231,6 +236,38 @@ def story(client: Client) -> dict[str, dict[str, Any]]:
     kubectl("-n", NAMESPACE, "wait", "--for=condition=Ready", "mdep/tumor", "--timeout=120s")
     say(ready_message("mdep"))
     return outcomes
+
+
+def rollback_seconds(client: Client, rejected: dict[str, Any]) -> float:
+    """Return the seconds from the deciding tick until the last request was sent that the candidate answered."""
+    time.sleep(2.5)  # the client tells once a second
+    decided = datetime.fromisoformat(rejected["at"]).timestamp()
+    return round(client.sent.get(rejected["revision"], decided) - decided, 3)
+
+
+def acknowledgements() -> dict[str, Any]:
+    """Return how soon new weights were acknowledged by all routers, from the operator's own histogram."""
+    name = "penstock_weights_acknowledged_seconds"
+    best: dict[str, Any] = {"changes": 0}
+    label = "app.kubernetes.io/name=penstock-operator"
+    for pod in kubectl("-n", OPERATOR_NAMESPACE, "get", "pods", "-l", label, "-o", "name").split():
+        path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod.removeprefix('pod/')}:8080/proxy/metrics"
+        values = dict(
+            line.rsplit(" ", 1) for line in kubectl("get", "--raw", path).splitlines() if line.startswith(name)
+        )
+        count = float(values.get(f"{name}_count", 0))
+        if count > best["changes"]:
+            within = [
+                float(key.split('le="')[1].split('"')[0])
+                for key, value in values.items()
+                if key.startswith(f"{name}_bucket") and float(value) >= 0.99 * count
+            ]
+            best = {
+                "changes": round(count),
+                "mean_seconds": round(float(values[f"{name}_sum"]) / count, 4),
+                "p99_at_most_seconds": min(within),
+            }
+    return best
 
 
 def pods() -> list[str]:
@@ -281,6 +318,8 @@ def main() -> None:
     try:
         hand_over(client)
         figures["rollouts"] = story(client)
+        figures["weights_acknowledged"] = acknowledgements()
+        say(f"new weights acknowledged by all routers: {figures['weights_acknowledged']}")
         if arguments.requests:
             wait(f"{arguments.requests} requests", lambda: client.total() >= arguments.requests, timeout=900, pause=1)
         kubectl("-n", NAMESPACE, "delete", "pod", "client", "--grace-period=1", "--wait=true")

@@ -32,7 +32,7 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
 from penstock_operator.journal import Journaled
-from penstock_operator.ports import Clock, Cluster, Router, RouterStats
+from penstock_operator.ports import Clock, Cluster, RolloutObserver, Router, RouterStats
 from penstock_operator.queue import Reconciler, WorkQueue
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
@@ -97,7 +97,12 @@ async def _run(settings: Settings) -> int:
         router = XdsServer(verify_peers=bool(settings.pod_ip))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         reconcilers = build_reconcilers(
-            settings=settings, cluster=cluster, router=router, statistics=HttpRouterStats(session), clock=SystemClock()
+            settings=settings,
+            cluster=cluster,
+            router=router,
+            statistics=HttpRouterStats(session),
+            clock=SystemClock(),
+            observer=metrics,
         )
         journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}
         queue = WorkQueue(journaled, observer=metrics, workers=settings.workers)
@@ -135,7 +140,13 @@ async def _run(settings: Settings) -> int:
 
 
 def build_reconcilers(
-    *, settings: Settings, cluster: Cluster, router: Router, statistics: RouterStats, clock: Clock
+    *,
+    settings: Settings,
+    cluster: Cluster,
+    router: Router,
+    statistics: RouterStats,
+    clock: Clock,
+    observer: RolloutObserver,
 ) -> dict[Kind, Reconciler]:
     """Return the reconciler of each kind."""
     image = ServingImage(image=settings.serving_image, pull_policy=settings.image_pull_policy)
@@ -154,10 +165,11 @@ def build_reconcilers(
             clock=clock,
             fleet=Fleet(cluster=cluster, router=router, settings=routers),
             sampler=Sampler(stats=statistics, clock=clock, monotonic=time.monotonic),
+            observer=observer,
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,
         ),
-        Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock),
+        Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock, observer=observer),
     }
 
 

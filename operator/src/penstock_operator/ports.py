@@ -87,6 +87,16 @@ class RouterStats(Protocol):
         """Read all pods at once; a pod that does not answer within a second is absent from the result."""
 
 
+class RolloutObserver(Protocol):
+    """Counts what rollouts do, for people who watch the operator."""
+
+    def weights_acknowledged(self, seconds: float) -> None:
+        """All routers took this long to acknowledge new weights."""
+
+    def alerted(self, namespace: str, policy: str, metric: str) -> None:
+        """A policy raised an alert about a metric."""
+
+
 class Clock(Protocol):
     """Wall-clock time, for what is written into status."""
 

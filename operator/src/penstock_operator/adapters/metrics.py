@@ -12,6 +12,8 @@ from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+_ACKNOWLEDGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
+
 
 class Metrics:
     """Counters and gauges in a registry of their own.
@@ -45,6 +47,14 @@ class Metrics:
         self._dropped_events = Counter(
             "penstock_events_dropped_total", "Kubernetes Events dropped by rate limit or failure", registry=registry
         )
+        self._acknowledgements = Histogram(
+            "penstock_weights_acknowledged_seconds", "How long new weights took to reach all routers",
+            buckets=_ACKNOWLEDGE_SECONDS, registry=registry,
+        )  # fmt: skip
+        self._alerts = Counter(
+            "penstock_alerts_total", "Alerts that policies raised", ["namespace", "policy", "metric"],
+            registry=registry,
+        )  # fmt: skip
         self._leader = Gauge("penstock_leader", "1 where this replica leads", registry=registry)
         self._loop_lag = Gauge(
             "penstock_event_loop_lag_seconds", "How late the event loop was at its last beat", registry=registry
@@ -68,6 +78,14 @@ class Metrics:
     def event_dropped(self) -> None:
         """Count one Event that nobody will see."""
         self._dropped_events.inc()
+
+    def weights_acknowledged(self, seconds: float) -> None:
+        """Count one change of weights that all routers acknowledged."""
+        self._acknowledgements.observe(seconds)
+
+    def alerted(self, namespace: str, policy: str, metric: str) -> None:
+        """Count one alert."""
+        self._alerts.labels(namespace, policy, metric).inc()
 
     def leads(self, *, leading: bool) -> None:
         """Say whether this replica leads."""

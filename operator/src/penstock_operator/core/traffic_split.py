@@ -216,6 +216,8 @@ _STORIES = {
 def _story(report: Report) -> tuple[Reason, str]:
     """Return where the rollout is, as a reason and a sentence."""
     rollout, holding = report.decision.rollout, report.decision.holding
+    if rollout.phase is Phase.FAILED and holding:
+        return Reason.CANDIDATE_FAILED, f"{holding}; {rollout.stable} serves"
     if rollout.candidate is not None:
         share = f"{rollout.candidate.revision} at {rollout.candidate.weight}%"
         return _STORIES[rollout.phase], f"{share}: {holding}" if holding else share

@@ -7,16 +7,17 @@ from penstock_operator.core.conditions import Conditions, Reason
 from penstock_operator.core.drift_policy import policy_status
 from penstock_operator.core.objects import Kind, ObjectRef
 from penstock_operator.core.plan import EventRecord
-from penstock_operator.ports import Clock, Cluster
+from penstock_operator.ports import Clock, Cluster, RolloutObserver
 from penstock_operator.reconcile.execute import report
 
 
 class DriftPolicyReconciler:
     """Keeps the status of DriftPolicies; judging itself happens where the traffic is, in the split."""
 
-    def __init__(self, *, cluster: Cluster, clock: Clock) -> None:
+    def __init__(self, *, cluster: Cluster, clock: Clock, observer: RolloutObserver) -> None:
         self._cluster = cluster
         self._clock = clock
+        self._observer = observer
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
         """Look at one DriftPolicy; only an event can change what it says."""
@@ -37,10 +38,14 @@ class DriftPolicyReconciler:
             return None
         target = ObjectRef(kind=Kind.TRAFFIC_SPLIT, namespace=ref.namespace, name=spec.target.name)
         decided = policy_status(policy, spec, self._cluster.get(target), now=now)
-        events: tuple[EventRecord, ...] = ()
         action, alerts = decided.get("lastAction"), any("Alert" in item.do for item in spec.actions)
-        if alerts and action is not None and action != live.get("lastAction"):
-            text = f"{action['revision']} taken back: {action['message']}"
+        news = action if alerts and action != live.get("lastAction") else None
+        events: tuple[EventRecord, ...] = ()
+        if news is not None:
+            deed = "taken back" if news["action"] == "Rollback" else "breaches"
+            text = f"{news['revision']} {deed}: {news['message']}"
             events = (EventRecord(type="Warning", reason="PolicyBreached", message=text),)
         await report(self._cluster, policy, decided, events)
+        if news is not None:
+            self._observer.alerted(ref.namespace, ref.name, news["metric"])
         return None

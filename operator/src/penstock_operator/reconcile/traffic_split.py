@@ -30,7 +30,7 @@ from penstock_operator.core.traffic_split import (
     split_status,
 )
 from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
-from penstock_operator.ports import Clock, Cluster
+from penstock_operator.ports import Clock, Cluster, RolloutObserver
 from penstock_operator.reconcile.execute import apply_own, report
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.sampling import Sampler
@@ -92,6 +92,7 @@ class TrafficSplitReconciler:
         clock: Clock,
         fleet: Fleet,
         sampler: Sampler,
+        observer: RolloutObserver,
         tick_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
@@ -99,6 +100,7 @@ class TrafficSplitReconciler:
         self._clock = clock
         self._fleet = fleet
         self._sampler = sampler
+        self._observer = observer
         self._tick_seconds = tick_seconds
         self._monotonic = monotonic
         self._leaving: dict[ObjectRef, float] = {}
@@ -247,7 +249,11 @@ class TrafficSplitReconciler:
         self._fleet.publish(ref.namespace, ref.name, route)
         if route is None or not self._fleet.pods(ref.namespace):
             return None
-        return await self._fleet.acknowledged(ref.namespace, ref.name, timeout_seconds=_ACKNOWLEDGE_SECONDS)
+        started = self._monotonic()
+        told = await self._fleet.acknowledged(ref.namespace, ref.name, timeout_seconds=_ACKNOWLEDGE_SECONDS)
+        if told.complete and look.weights and decision.rollout.weights != look.weights:
+            self._observer.weights_acknowledged(self._monotonic() - started)
+        return told
 
     async def _write(self, turn: _Turn, told: Acknowledgement | None, weights: dict[str, int]) -> None:
         look, decision, trial = turn.look, turn.decision, turn.trial
