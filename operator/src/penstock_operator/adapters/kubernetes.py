@@ -44,13 +44,13 @@ class KubernetesCluster:
         """Server-side apply with force under the operator's field manager; the result is also in the cache."""
         kind = kind_of(manifest)
         ref = ref_of(kind, manifest)
+        known = self._cache.get(ref)
         query = {"fieldManager": FIELD_MANAGER, "force": "true"}
         applied = await self._client.request("apply", path(ref), resource=_plural(ref), body=manifest, query=query)
         if applied is None:
             raise RequestRejected(
                 f"{ref}: the API server knows no such resource or namespace; is the chart installed?", 404, "NotFound"
             )
-        known = self._cache.get(ref)
         changed = known is None or known["metadata"]["resourceVersion"] != applied["metadata"]["resourceVersion"]
         note(f"applied {resource_name(ref)}" + ("" if changed else " (no change)"))
         self._cache.put(kind, applied)
