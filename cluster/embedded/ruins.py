@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from . import cgroups, firewall, mounts, network, originals, processes
-from .console import step
+from .console import say, step
 from .layout import Layout
 
 PROC = Path("/proc")
@@ -33,20 +33,28 @@ XTABLES_LOCK = Path("/run/xtables.lock")
 
 
 def clear(layout: Layout) -> None:
-    """Stop all processes of the cluster at ``layout``, and undo all it did to the machine."""
+    """Stop all processes of the cluster at ``layout``, and undo all it did to the machine.
+
+    Without the note that the first ``up`` writes before anything else, this state folder has done nothing: names of
+    chains, interfaces and groups that look like ours are then another cluster's, and are left alone.
+    """
+    before = originals.load(layout.originals)
+    if before is None:
+        mounts.delete_tree(layout.state)
+        say(f"✓  no cluster at {layout.state}: nothing to remove")
+        return
     with step("stopping processes"):
         _stop_processes(layout)
-    before = originals.load(layout.originals)
     with step("mounts, network, control groups"):
         shim_sockets = _shim_sockets(layout)
         mounts.unmount_below(layout.state)
         network.remove()
-        firewall.remove(keep=before.firewall if before else frozenset())
+        firewall.remove(keep=before.firewall)
         cgroups.remove()
     with step("files, kernel settings"):
-        if before is not None:
-            _remove_files_outside(layout, before, shim_sockets)
-            originals.restore_sysctls(before)
+        _remove_files_outside(layout, before, shim_sockets)
+        originals.restore_sysctls(before)
+        # Last, and in one move: a run that ends before this is done again as a whole.
         mounts.delete_tree(layout.state)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cluster.embedded import binaries, cgroups, locks, mounts, originals, packages, ports, ruins
+from cluster.embedded.layout import Layout
 
 
 def test_the_machines_state_is_noted_once_and_never_overwritten(tmp_path: Path) -> None:
@@ -96,6 +97,34 @@ def test_both_generations_of_control_groups_are_found() -> None:
         ("/sys/fs/cgroup/cpu", True),
         ("/sys/fs/cgroup", False),
     ]
+
+
+def test_down_without_a_note_of_an_up_touches_nothing_on_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("touched the machine")
+
+    for module, name in (
+        (ruins.network, "remove"),
+        (ruins.firewall, "remove"),
+        (ruins.cgroups, "kill_all"),
+        (ruins.cgroups, "remove"),
+        (ruins.processes, "kill"),
+        (ruins.originals, "restore_sysctls"),
+    ):
+        monkeypatch.setattr(module, name, refuse)
+    state = tmp_path / "state"
+    state.mkdir()
+    ruins.clear(Layout(state=state))
+    ruins.clear(Layout(state=state))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_deletion_that_was_killed_half_way_is_finished_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "state.deleted" / "left").mkdir(parents=True)
+    mounts.delete_tree(tmp_path / "state")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
