@@ -73,11 +73,14 @@ def split_route(
     split: str,
     port: int,
     rollout: Rollout,
+    ready: Collection[str],
     request_timeout_seconds: float,
 ) -> SplitRoute | None:
     """Return what the routers are asked for a split, or None before there is a stable revision.
 
-    A candidate that waits is in it with weight 0, so that the routers know and check it before it gets traffic.
+    A candidate that waits is in it with weight 0 as soon as it is one of ``ready``, the revisions with ready pods: the
+    routers know and check it before it gets traffic. Not earlier, because a name without an address is remembered as
+    such by the cluster's DNS for some seconds.
     """
     weights = rollout.weights
     if not weights:
@@ -89,6 +92,7 @@ def split_route(
         backends=tuple(
             Backend(revision=revision, host=names.revision_host(revision, namespace), port=HTTP_PORT, weight=weight)
             for revision, weight in sorted(weights.items())
+            if weight or revision in ready or revision == rollout.stable
         ),
         request_timeout_seconds=request_timeout_seconds + _ROUTER_TIMEOUT_MARGIN_SECONDS,
     )

@@ -244,6 +244,7 @@ class TrafficSplitReconciler:
             split=ref.name,
             port=look.port,
             rollout=decision.rollout,
+            ready=[name for name, state in revision_states(look.deployment).items() if state.ready],
             request_timeout_seconds=spec.serving.timeout.total_seconds(),
         )
         self._fleet.publish(ref.namespace, ref.name, route)
@@ -302,7 +303,12 @@ class TrafficSplitReconciler:
         if weights and port is not None:
             rollout = parse_rollout(manifest["status"])
             route = split_route(
-                namespace=ref.namespace, split=ref.name, port=port, rollout=rollout, request_timeout_seconds=60.0
+                namespace=ref.namespace,
+                split=ref.name,
+                port=port,
+                rollout=rollout,
+                ready=list(weights),
+                request_timeout_seconds=60.0,
             )
             self._fleet.publish(ref.namespace, ref.name, route)
         live = manifest.get("status", {}).get("conditions", ())
