@@ -19,7 +19,7 @@ from penstock_server.settings import Settings
 Save = Callable[[ModelProto], Path]
 
 
-def make(path: Path, events: list[str], **changes: Any) -> Server:
+def make(path: Path, events: list[str], ports: list[int] | None = None, **changes: Any) -> Server:
     serving = ServingEnvironment(
         model_path=str(path),
         model_name="m",
@@ -31,8 +31,10 @@ def make(path: Path, events: list[str], **changes: Any) -> Server:
     )
     settings = Settings(serving=serving, host="127.0.0.1", person=False, termination_log=Path("/dev/null"))
 
-    def log(event: str, **_: Any) -> None:
+    def log(event: str, **fields: Any) -> None:
         events.append(event)
+        if event == "ready" and ports is not None:
+            ports.append(fields["port"])
 
     return Server(settings, log)
 
@@ -68,6 +70,32 @@ async def test_who_asks_twice_does_not_wait_for_a_long_run(save: Save) -> None:
     await asyncio.wait_for(running, 5)
     assert (await asked).status == 504
     assert events[-2:] == ["draining", "stopped"]
+
+
+async def test_a_request_whose_body_is_on_its_way_when_the_drain_ends_is_answered(save: Save) -> None:
+    events, ports = list[str](), list[int]()
+    server = make(save(onnx_models.identity("FP32", [1])), events, ports, drain_seconds=0)
+    running = asyncio.ensure_future(server.run())
+    await eventually(lambda: "ready" in events)
+    reader, writer = await asyncio.open_connection("127.0.0.1", ports[0])
+    body = b'{"inputs":[{"name":"x","shape":[1],"datatype":"FP32","data":[1]}]}'
+    writer.write(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: m\r\nContent-Length: %d\r\n\r\n" % len(body) + body[:9])
+    await eventually(lambda: server._model_server._connections is not None and not _idle(server))
+    server._ask_to_stop()
+    await eventually(lambda: "draining" in events)
+    await asyncio.sleep(0.01)
+    writer.write(body[9:])
+    answer = await asyncio.wait_for(reader.read(), 5)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close" in answer
+    await asyncio.wait_for(running, 5)
+    writer.close()
+
+
+def _idle(server: Server) -> bool:
+    connections = server._model_server._connections
+    assert connections is not None
+    return connections._idle.is_set()
 
 
 async def test_a_model_that_cannot_be_loaded_ends_the_server_with_the_reason(tmp_path: Path) -> None:

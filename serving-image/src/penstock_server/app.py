@@ -1,6 +1,7 @@
 """The one door to aiohttp: the protocol's calls and the management calls over HTTP."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -26,6 +27,8 @@ BODY_SECONDS_MAX = 30.0
 #: Longer than the router keeps an idle connection (30 s), so that it is never us who close one that it is about to use.
 KEEPALIVE_SECONDS = 75.0
 _AGE_JITTER = 0.1
+#: What a client that has just connected needs to send its request, when the server is about to end.
+_LEAVING_SECONDS = 1.0
 
 _SERVER_HEADER = {"Server": SERVER_NAME}
 _JSON = {"Content-Type": "application/json", **_SERVER_HEADER}
@@ -63,7 +66,7 @@ class ModelServer:
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._max_age_seconds = max_connection_age_seconds
-        self._ages: _AgingServer | None = None
+        self._connections: _Connections | None = None
         self._inference: Inference | None = None
 
     def serve_with(self, inference: Inference) -> None:
@@ -72,14 +75,19 @@ class ModelServer:
 
     def web_server(self, log: ErrorLog) -> web.Server:
         """Return the server to run; needs a running event loop."""
-        self._ages = _AgingServer(
+        self._connections = _Connections(
             _guarded(self._handle, log), max_age_seconds=self._max_age_seconds, **_server_options(BODY_BYTES_MAX)
         )
-        return self._ages
+        return self._connections
+
+    async def finished(self, seconds: float) -> None:
+        """Wait, when nobody new can connect any more, for those who are connected to be answered and to go."""
+        if self._connections is not None:
+            await self._connections.finished(seconds)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await self._respond(request)
-        if self._lifecycle.draining or (self._ages is not None and self._ages.is_old(request.protocol)):
+        if self._lifecycle.draining or (self._connections is not None and self._connections.is_old(request.protocol)):
             # The client opens its next connection to a pod that its service has now.
             response.force_close()
         return response
@@ -193,26 +201,52 @@ class ManagementServer:
         return _json({"status": "ok"})
 
 
-class _AgingServer(web.Server):
-    """Knows which connections have been open long enough."""
+class _Connections(web.Server):
+    """Knows its connections: which are old, whether a request is in progress, and when the last one has gone."""
 
     def __init__(self, handler: Handler, *, max_age_seconds: float, **options: Any) -> None:
-        super().__init__(handler, **options)
+        super().__init__(self._counted, **options)
+        self._handler = handler
         self._max_age_seconds = max_age_seconds
         self._old_from: dict[Any, float] = {}
+        self._in_progress = 0
+        self._gone = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._gone.set()
+        self._idle.set()
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         # Jitter, so that connections that were opened together do not all come back together.
         jitter = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - not a secret
         self._old_from[handler] = time.monotonic() + self._max_age_seconds * jitter
+        self._gone.clear()
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         self._old_from.pop(handler, None)
+        if not self._old_from:
+            self._gone.set()
         super().connection_lost(handler, exc)
 
     def is_old(self, handler: Any) -> bool:
         return time.monotonic() >= self._old_from.get(handler, 0.0)
+
+    async def finished(self, seconds: float) -> None:
+        """Wait for the clients to go, a moment for those between requests and ``seconds`` for those in one."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._gone.wait(), min(_LEAVING_SECONDS, seconds))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), seconds)
+
+    async def _counted(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._in_progress += 1
+        self._idle.clear()
+        try:
+            return await self._handler(request)
+        finally:
+            self._in_progress -= 1
+            if self._in_progress == 0:
+                self._idle.set()
 
 
 def _server_options(body_bytes_max: int) -> dict[str, Any]:

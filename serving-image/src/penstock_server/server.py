@@ -139,12 +139,19 @@ class Server:
         self._log("draining", seconds=seconds)
         insisted = asyncio.ensure_future(self._stop_insisted.wait())
         await asyncio.wait({insisted}, timeout=seconds)
-        finishing = asyncio.ensure_future(public.runner.cleanup())
+        finishing = asyncio.ensure_future(self._finish(public))
         await asyncio.wait({insisted, finishing}, return_when=asyncio.FIRST_COMPLETED)
         inference.cancel()  # nothing runs any more, unless somebody insisted
         await finishing
         insisted.cancel()
         self._log("stopped")
+
+    async def _finish(self, public: _Listener) -> None:
+        for site in public.runner.sites:
+            await site.stop()
+        # The library's own end would forget a request whose body is still on its way.
+        await self._model_server.finished(self._serving.request_timeout_seconds + _SHUTDOWN_SLACK_SECONDS)
+        await public.runner.cleanup()
 
     def _ask_to_stop(self) -> None:
         self._lifecycle.handle(Event.STOP_ASKED)
