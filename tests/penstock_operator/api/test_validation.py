@@ -1,0 +1,342 @@
+"""What a real API server says to valid and invalid objects."""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from tests.fakes.people import People
+from tests.penstock_operator.api.schemas import defaulted, nodes, schema_of
+
+from penstock_operator.api.model import ApiModel
+from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
+from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
+from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
+from penstock_operator.ports import RequestRejected
+
+SHA256 = "9f2c" * 16
+KINDS = {"modeldeployments": "ModelDeployment", "trafficsplits": "TrafficSplit", "driftpolicies": "DriftPolicy"}
+SPECS: dict[str, dict[str, Any]] = {
+    "modeldeployments": {"model": {"uri": "s3://models/fraud/3/model.onnx", "sha256": SHA256}},
+    "trafficsplits": {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": [{"weight": 100}]}},
+    "driftpolicies": {
+        "target": {"name": "fraud"},
+        "metrics": [{"name": "errors", "source": "ErrorRate", "against": "Stable"}],
+    },
+}
+MDEP, TSPLIT, DPOL = KINDS
+
+Change = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One rule: what it refuses with which words, and a twin that it accepts. Both replace fields by dotted path."""
+
+    kind: str
+    said: str
+    invalid: Change
+    valid: Change
+
+
+def steps(*entries: dict[str, Any]) -> Change:
+    return {"spec.strategy.steps": list(entries)}
+
+
+def metric(**fields: Any) -> Change:
+    return {"spec.metrics": [{"name": "errors", "source": "ErrorRate", "against": "Stable", **fields}]}
+
+
+def latency(**fields: Any) -> Change:
+    return {"spec.metrics": [{"name": "slow", "source": "LatencyQuantile", "quantile": 0.99, **fields}]}
+
+
+def limit_of_errors(limit: str) -> Change:
+    return {"spec.metrics": [{"name": "errors", "source": "ErrorRate", "limit": limit}]}
+
+
+LONGEST = "a" * 46
+CASES = {
+    "a deployment's name is too long": Case(
+        kind=MDEP,
+        said="metadata.name becomes a Service name; use at most 46 characters",
+        invalid={"metadata.name": LONGEST + "a"},
+        valid={"metadata.name": LONGEST},
+    ),
+    "a split's name starts with a digit": Case(
+        kind=TSPLIT,
+        said="starting with a letter",
+        invalid={"metadata.name": "3fraud"},
+        valid={"metadata.name": "fraud3"},
+    ),
+    "an unknown scheme": Case(
+        kind=MDEP,
+        said="write http(s)://host/path, s3://bucket/key, pvc://claim/path or configmap://name/key",
+        invalid={"spec.model.uri": "ftp://models/fraud.onnx"},
+        valid={"spec.model.uri": "configmap://fraud/model.onnx"},
+    ),
+    "credentials in a URI": Case(
+        kind=MDEP,
+        said="put them in a Secret and name it in model.credentials.secretName",
+        invalid={"spec.model.uri": "https://jane:secret@example.com/model.onnx"},
+        valid={"spec.model.uri": "https://example.com/jane@home/model.onnx"},
+    ),
+    "a digest in capitals": Case(
+        kind=MDEP,
+        said="write the 64 lower-case hexadecimal digits that `sha256sum model.onnx` prints",
+        invalid={"spec.model.sha256": SHA256.upper()},
+        valid={"spec.model.sha256": SHA256},
+    ),
+    "a model name with a slash": Case(
+        kind=MDEP,
+        said="use letters, digits, '-', '_' and '.'",
+        invalid={"spec.serving": {"modelName": "risk/fraud"}},
+        valid={"spec.serving": {"modelName": "risk_fraud.v3"}},
+    ),
+    "a timeout without a unit": Case(
+        kind=MDEP,
+        said="write a number with a unit, such as 250ms, 2s, 5m or 1h30m",
+        invalid={"spec.serving": {"timeout": "2"}},
+        valid={"spec.serving": {"timeout": "1m30s"}},
+    ),
+    "a timeout of nothing": Case(
+        kind=MDEP,
+        said="must be more than 0s and at most 10m",
+        invalid={"spec.serving": {"timeout": "0s"}},
+        valid={"spec.serving": {"timeout": "0.5ms"}},
+    ),
+    "a label of the operator's": Case(
+        kind=MDEP,
+        said="labels under penstock.dev/ and app.kubernetes.io/ belong to the operator",
+        invalid={"spec.pod": {"labels": {"penstock.dev/revision": "mine"}}},
+        valid={"spec.pod": {"labels": {"example.com/team": "risk"}}},
+    ),
+    "weights that fall": Case(
+        kind=TSPLIT,
+        said="weights must not fall",
+        invalid=steps({"weight": 50}, {"weight": 25}, {"weight": 100}),
+        valid=steps({"weight": 25}, {"weight": 25}, {"weight": 100}),
+    ),
+    "no last step of 100": Case(
+        kind=TSPLIT,
+        said="the last step must be {weight: 100}",
+        invalid=steps({"weight": 50}),
+        valid=steps({"weight": 50}, {"weight": 100}),
+    ),
+    "a pause after the last weight": Case(
+        kind=TSPLIT,
+        said="the last step must be {weight: 100}",
+        invalid=steps({"weight": 100}, {"pause": {}}),
+        valid=steps({"pause": {}}, {"weight": 100}),
+    ),
+    "a step that is weight and pause": Case(
+        kind=TSPLIT,
+        said="a step is either {weight: …} or {pause: {}}",
+        invalid=steps({"weight": 5, "pause": {}}, {"weight": 100}),
+        valid=steps({"weight": 5}, {"pause": {}}, {"weight": 100}),
+    ),
+    "a step that is neither": Case(
+        kind=TSPLIT,
+        said="a step is either {weight: …} or {pause: {}}",
+        invalid=steps({"hold": "5m"}, {"weight": 100}),
+        valid=steps({"weight": 5, "hold": "5m"}, {"weight": 100}),
+    ),
+    "a pause with a hold": Case(
+        kind=TSPLIT,
+        said="a pause ends when a person promotes; it takes no hold and no require",
+        invalid=steps({"pause": {}, "hold": "5m"}, {"weight": 100}),
+        valid=steps({"pause": {}}, {"weight": 100}),
+    ),
+    "a hold without a unit": Case(
+        kind=TSPLIT,
+        said="write a number with a unit, such as 30s, 5m or 1h30m",
+        invalid=steps({"weight": 5, "hold": "5"}, {"weight": 100}),
+        valid=steps({"weight": 5, "hold": "1h30m"}, {"weight": 100}),
+    ),
+    "a hold of a thousand hours": Case(
+        kind=TSPLIT,
+        said="must be at most 720h, which is 30 days",
+        invalid=steps({"weight": 5, "hold": "1000h"}, {"weight": 100}),
+        valid=steps({"weight": 5, "hold": "720h"}, {"weight": 100}),
+    ),
+    "a budget of everything": Case(
+        kind=DPOL,
+        said="write a share between 0.000001 and 0.5, such as 0.05",
+        invalid={"spec.falseAlarms": {"perRollout": 1}},
+        valid={"spec.falseAlarms": {"perRollout": 0.5}},
+    ),
+    "against nothing": Case(
+        kind=DPOL,
+        said="say against what: either against: Stable or limit",
+        invalid={"spec.metrics": [{"name": "errors", "source": "ErrorRate"}]},
+        valid=limit_of_errors("2%"),
+    ),
+    "against both": Case(
+        kind=DPOL,
+        said="say against what: either against: Stable or limit",
+        invalid=metric(limit="2%"),
+        valid=metric(),
+    ),
+    "a latency without its quantile": Case(
+        kind=DPOL,
+        said="a LatencyQuantile needs quantile, such as 0.99; an ErrorRate takes none",
+        invalid={"spec.metrics": [{"name": "slow", "source": "LatencyQuantile", "against": "Stable"}]},
+        valid=latency(against="Stable"),
+    ),
+    "an error rate with a quantile": Case(
+        kind=DPOL,
+        said="a LatencyQuantile needs quantile, such as 0.99; an ErrorRate takes none",
+        invalid=metric(quantile=0.99),
+        valid=metric(),
+    ),
+    "a latency limit in percent": Case(
+        kind=DPOL,
+        said="the limit of a LatencyQuantile is a duration, such as 50ms",
+        invalid=latency(limit="2%"),
+        valid=latency(limit="50ms"),
+    ),
+    "a latency limit of nothing": Case(
+        kind=DPOL,
+        said="the limit of a LatencyQuantile must be more than 0s and at most 10m",
+        invalid=latency(limit="0ms"),
+        valid=latency(limit="10m"),
+    ),
+    "an error limit as a duration": Case(
+        kind=DPOL,
+        said="the limit of an ErrorRate is a percentage above 0% and below 100%, such as 2%",
+        invalid=limit_of_errors("50ms"),
+        valid=limit_of_errors("0.5%"),
+    ),
+    "an error limit of nothing": Case(
+        kind=DPOL,
+        said="the limit of an ErrorRate is a percentage above 0% and below 100%, such as 2%",
+        invalid=limit_of_errors("0.0%"),
+        valid=limit_of_errors("99.9%"),
+    ),
+    "margins that leave no way to pass": Case(
+        kind=DPOL,
+        said="acceptRatio must be above tolerateRatio, or acceptDifference above tolerateDifference",
+        invalid=metric(tolerateRatio=2, acceptRatio=2, tolerateDifference=0.01, acceptDifference=0.01),
+        valid=metric(tolerateRatio=2, acceptRatio=2, tolerateDifference=0.01, acceptDifference=0.02),
+    ),
+    "a metric's name in capitals": Case(
+        kind=DPOL,
+        said="use a-z, 0-9 and '-', starting and ending with a letter or digit",
+        invalid=metric(name="Errors"),
+        valid=metric(name="errors-5xx"),
+    ),
+    "a quantile in percent": Case(
+        kind=DPOL,
+        said="write a share between 0.01 and 0.9999, such as 0.99",
+        invalid=latency(against="Stable", quantile=99),
+        valid=latency(against="Stable", quantile=0.9999),
+    ),
+    "a tolerated ratio below one": Case(
+        kind=DPOL,
+        said="write a ratio from 1 to 100, such as 1.2",
+        invalid=metric(tolerateRatio=0.9),
+        valid=metric(tolerateRatio=1),
+    ),
+    "a tolerated difference in percent": Case(
+        kind=DPOL,
+        said="write a share between 0 and 1, such as 0.001",
+        invalid=metric(tolerateDifference=5),
+        valid=metric(tolerateDifference=0),
+    ),
+    "an accepted ratio below one": Case(
+        kind=DPOL,
+        said="write a ratio from 1 to 100, such as 2",
+        invalid=metric(acceptRatio=0.5),
+        valid=metric(acceptRatio=100),
+    ),
+    "an accepted difference in percent": Case(
+        kind=DPOL,
+        said="write a share between 0 and 1, such as 0.005",
+        invalid=metric(acceptDifference=5),
+        valid=metric(acceptDifference=1),
+    ),
+}
+
+
+def manifest(kind: str, change: Change, namespace: str) -> dict[str, Any]:
+    """Return a valid object with some fields replaced."""
+    built: dict[str, Any] = {
+        "apiVersion": "penstock.dev/v1alpha1",
+        "kind": KINDS[kind],
+        "metadata": {"name": "fraud", "namespace": namespace},
+        "spec": copy.deepcopy(SPECS[kind]),
+    }
+    for path, value in change.items():
+        *parents, last = path.split(".")
+        inside = built
+        for parent in parents:
+            inside = inside[parent]
+        inside[last] = value
+    return built
+
+
+async def dry_run(people: People, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return what the API server would store."""
+    where = f"/apis/penstock.dev/v1alpha1/namespaces/{body['metadata']['namespace']}/{kind}"
+    stored = await people.client.request("create", where, resource=kind, body=body, query={"dryRun": "All"})
+    assert stored is not None
+    return stored
+
+
+@pytest.mark.controlplane
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+async def test_a_rule_refuses_with_the_fix_and_accepts_the_twin(case: Case, people: People) -> None:
+    with pytest.raises(RequestRejected) as refused:
+        await dry_run(people, case.kind, manifest(case.kind, case.invalid, "default"))
+    assert case.said in str(refused.value)
+    await dry_run(people, case.kind, manifest(case.kind, case.valid, "default"))
+
+
+def test_every_rule_has_a_case() -> None:
+    said = [(case.kind, case.said) for case in CASES.values()]
+    uncovered = [
+        (kind, rule["message"])
+        for kind in KINDS
+        for _, node in nodes(schema_of(kind))
+        for rule in node.get("x-kubernetes-validations", ())
+        if not any(kind == of and words in rule["message"] for of, words in said)
+    ]
+    assert uncovered == []
+
+
+@pytest.mark.controlplane
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_api_server_fills_in_the_defaults_that_the_operator_assumes(kind: str, people: People) -> None:
+    stored = await dry_run(people, kind, manifest(kind, {}, "default"))
+    assert stored["spec"] == defaulted(schema_of(kind)["properties"]["spec"], SPECS[kind])
+    assert stored["status"] == {"observedGeneration": -1}
+    types: dict[str, type[ApiModel]] = {
+        "modeldeployments": ModelDeploymentSpec,
+        "trafficsplits": TrafficSplitSpec,
+        "driftpolicies": DriftPolicySpec,
+    }
+    assert types[kind].parse(stored["spec"]) == types[kind].parse(SPECS[kind])
+
+
+@pytest.mark.controlplane
+@pytest.mark.parametrize(
+    ("kind", "change", "said"),
+    [
+        pytest.param(MDEP, {"spec.replicas": -1}, "spec.replicas", id="fewer pods than none"),
+        pytest.param(TSPLIT, steps({"weight": 101}), "spec.strategy.steps[0].weight", id="more than everything"),
+        pytest.param(TSPLIT, {"spec.strategy.steps": []}, "spec.strategy.steps", id="a rollout without steps"),
+        pytest.param(DPOL, metric(source="Prometheus"), "spec.metrics[0].source", id="a source of a later version"),
+        pytest.param(
+            DPOL,
+            {"spec.metrics": SPECS[DPOL]["metrics"] * 2},
+            "spec.metrics[1]",
+            id="two metrics of one name",
+        ),
+    ],
+)
+async def test_a_value_out_of_bounds_is_refused_by_the_name_of_its_field(
+    kind: str, change: Change, said: str, people: People
+) -> None:
+    with pytest.raises(RequestRejected) as refused:
+        await dry_run(people, kind, manifest(kind, change, "default"))
+    assert said in str(refused.value)
