@@ -7,7 +7,19 @@ import stat
 from pathlib import Path
 
 import pytest
-from cluster.embedded import binaries, cgroups, locks, mounts, originals, packages, ports, ruins
+from cluster.embedded import (
+    binaries,
+    cgroups,
+    firewall,
+    locks,
+    mounts,
+    network,
+    originals,
+    packages,
+    ports,
+    processes,
+    ruins,
+)
 from cluster.embedded.layout import Layout
 
 
@@ -106,12 +118,12 @@ def test_down_without_a_note_of_an_up_touches_nothing_on_the_machine(
         pytest.fail("touched the machine")
 
     for module, name in (
-        (ruins.network, "remove"),
-        (ruins.firewall, "remove"),
-        (ruins.cgroups, "kill_all"),
-        (ruins.cgroups, "remove"),
-        (ruins.processes, "kill"),
-        (ruins.originals, "restore_sysctls"),
+        (network, "remove"),
+        (firewall, "remove"),
+        (cgroups, "kill_all"),
+        (cgroups, "remove"),
+        (processes, "kill"),
+        (originals, "restore_sysctls"),
     ):
         monkeypatch.setattr(module, name, refuse)
     state = tmp_path / "state"
