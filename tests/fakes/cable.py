@@ -69,12 +69,12 @@ class Cable:
         if self._server is not None:
             self._server.close()
             self._server = None
-        await asyncio.sleep(0)  # what was accepted just now has its task by then
-        for task in self._forwards:
-            task.cancel()
-        if self._forwards:
-            await asyncio.wait(self._forwards)
-        await asyncio.sleep(0)  # aborted transports close their sockets in the next turn
+        # A connection that was accepted just now has its task a few turns later; an aborted one closes its socket in
+        # the next turn.
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+            for task in self._forwards:
+                task.cancel()
 
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
