@@ -507,7 +507,7 @@ def test_a_stable_revision_that_is_only_not_listed_yet_stays() -> None:
         (2, 50, steps({"weight": 5}, {"weight": 100}), 0),
         (1, 25, steps({"weight": 5}, {"weight": 100}), 0),
         (2, 100, steps({"weight": 100}), 0),
-        (0, 5, steps({"weight": 10}, {"weight": 100}), 0),
+        (0, 5, steps({"weight": 10}, {"weight": 100}), -1),
         (1, 5, GATED, 1),
         (1, 50, steps({"weight": 5}, {"weight": 40}, {"pause": {}}, {"weight": 100}), 1),
     ],
@@ -531,6 +531,13 @@ def test_a_shorter_schedule_does_not_make_stable_what_never_had_all_traffic() ->
     halfway = rollout(step=2, weight=50, step_started_at=NOW - 1000)
     short = steps({"weight": 5}, {"weight": 100})
     decision = advance(halfway, short, world(acknowledged={A: 50, B: 50}))
+
+    assert decision.rollout.stable == A
+    assert decision.rollout.weights == {A: 0, B: 100}
+
+
+def test_a_schedule_of_which_only_the_end_is_left_is_gone_through_to_the_end() -> None:
+    decision = advance(OVER, steps({"weight": 100}), world())
 
     assert decision.rollout.stable == A
     assert decision.rollout.weights == {A: 0, B: 100}

@@ -41,7 +41,7 @@ def parse_command(text: str) -> Command:
     """Return the command that an annotation holds. Raises InvalidCommand."""
     try:
         wire: Any = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidCommand(f"the annotation is not JSON ({error}); use `kubectl penstock`") from error
     if not isinstance(wire, dict) or not all(
         isinstance(wire.get(field), str) and wire[field] for field in ("id", "verb", "by")
@@ -138,9 +138,11 @@ def _abort(command: Command, rollout: Rollout, *, now: float) -> Outcome:
 
 def _retry(command: Command, rollout: Rollout) -> Outcome:
     wanted = command.revision or next((entry.revision for entry in rollout.rejected), None)
-    if wanted is None or not rollout.is_rejected(wanted):
+    if wanted is None:
+        return _refused(rollout, "no revision was taken back; there is nothing to retry")
+    if not rollout.is_rejected(wanted):
         known = ", ".join(entry.revision for entry in rollout.rejected) or "none"
-        return _refused(rollout, f"{wanted or 'no revision'} is not rejected; rejected: {known}")
+        return _refused(rollout, f"{wanted} was not taken back; these were: {known}")
     kept = tuple(entry for entry in rollout.rejected if entry.revision != wanted)
     newest = rollout.rejected[0].revision
     phase = Phase.IDLE if rollout.phase is Phase.ROLLED_BACK and newest == wanted else rollout.phase

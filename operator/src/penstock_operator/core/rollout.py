@@ -245,13 +245,14 @@ def enter_step(rollout: Rollout, steps: tuple[Step, ...], index: int) -> Rollout
 def position(candidate: Candidate, steps: tuple[Step, ...]) -> int:
     """Return the index of the step that a candidate is at, also after somebody changed the steps under way.
 
-    Then it is the last one with no more weight than the candidate has, so that a change skips no step.
+    Then it is the last one with no more weight than the candidate has, so that a change skips no step; -1 if even
+    the first has more.
     """
     at = candidate.step
     if at < len(steps) and (steps[at].pause is not None or steps[at].weight == candidate.weight):
         return at
     reached = [index for index, step in enumerate(steps) if (step.weight or 0) <= candidate.weight and step.weight]
-    return max(reached, default=0)
+    return max(reached, default=-1)
 
 
 def pause(rollout: Rollout, *, by: str) -> Rollout:
@@ -427,7 +428,7 @@ def _progress(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decisi
     if not _acknowledged(rollout, world) or candidate.step_started_at is None:
         return Decision(rollout=rollout, holding=f"waiting until every router acknowledges {candidate.weight}%")
     index = position(candidate, steps)
-    step = steps[index]
+    step = steps[max(index, 0)]
     until = candidate.step_started_at + step.hold.total_seconds()
     if world.now < until:
         return Decision(rollout=rollout, holding=f"at {candidate.weight}% until {timestamp(until)}")
