@@ -252,9 +252,8 @@ def acknowledgements() -> dict[str, Any]:
     label = "app.kubernetes.io/name=penstock-operator"
     for pod in kubectl("-n", OPERATOR_NAMESPACE, "get", "pods", "-l", label, "-o", "name").split():
         path = f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods/{pod.removeprefix('pod/')}:8080/proxy/metrics"
-        values = dict(
-            line.rsplit(" ", 1) for line in kubectl("get", "--raw", path).splitlines() if line.startswith(name)
-        )
+        read = subprocess.run(["kubectl", "get", "--raw", path], capture_output=True, text=True, check=False)
+        values = dict(line.rsplit(" ", 1) for line in read.stdout.splitlines() if line.startswith(name))
         count = float(values.get(f"{name}_count", 0))
         if count > best["changes"]:
             within = [
