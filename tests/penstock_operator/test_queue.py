@@ -423,4 +423,5 @@ async def test_the_age_of_the_oldest_waiting_object_is_known() -> None:
     queue.add(ref("a"))
     await asyncio.sleep(4)
     queue.add(ref("b"))
+    assert await asyncio.to_thread(queue.oldest_age) == pytest.approx(4), "metrics are read by another thread"
     assert queue.oldest_age() == pytest.approx(4)

@@ -87,6 +87,7 @@ class WorkQueue:
     ) -> None:
         self._reconcilers = reconcilers
         self._observer = observer
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._workers = workers
         self._pace = pace or Pace()
         self._jitter = jitter
@@ -135,7 +136,8 @@ class WorkQueue:
             since = self._keys[self._ready[0]].queued_since
         except (IndexError, KeyError):
             return 0.0
-        return 0.0 if since is None else max(0.0, self._now() - since)
+        # Metrics are read by another thread, which has no running loop to ask for the time.
+        return 0.0 if since is None or self._loop is None else max(0.0, self._loop.time() - since)
 
     async def run(self) -> None:
         """Work until cancelled. Raises NotLeading when a reconcile found that this process may not write."""
@@ -283,6 +285,6 @@ class WorkQueue:
     def _wait_while_failing(self, key: _Key, now: float) -> float:
         return key.last_ended + self._pace.failing_pause - now if key.failures else 0.0
 
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()
+    def _now(self) -> float:
+        self._loop = asyncio.get_running_loop()
+        return self._loop.time()

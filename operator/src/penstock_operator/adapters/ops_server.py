@@ -117,7 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         route = self.routes.get(self.path.partition("?")[0])
-        status, content_type, body = route() if route else (404, "text/plain; charset=utf-8", b"not here\n")
+        try:
+            status, content_type, body = route() if route else (404, "text/plain; charset=utf-8", b"not here\n")
+        except Exception:  # noqa: BLE001 - a page that fails must say so, here and in the log
+            _LOG.exception("%s cannot be shown", self.path)
+            status, content_type, body = 500, "text/plain; charset=utf-8", b"this page failed; the log says why\n"
         self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
