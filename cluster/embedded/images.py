@@ -19,6 +19,7 @@ CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CERTIFICATES_INSIDE = "/run/ca.crt"
 KIND_CLUSTER = "penstock"
 KEPT_ARCHIVES = 2
+KEPT_LAYERS = 120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,7 @@ def _archive(image: Image, key: str) -> Path:
         _build(buildah, image, Path(folder))
         buildah.export(image.reference, archive)
     _delete_older(archive, image)
+    buildah.prune(images_max=KEPT_LAYERS)
     return archive
 
 
