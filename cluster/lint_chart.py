@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "cluster"))
+sys.path.insert(0, str(ROOT))
 
-from embedded.binaries import bin_dir  # noqa: E402 - the path is set above
+from cluster.embedded.binaries import bin_dir  # noqa: E402 - the path is set above
 
 
 def main() -> None:

@@ -104,6 +104,10 @@ class Client:
         """Return what was not a right answer, by revision and outcome."""
         return Counter({key: count for key, count in self.answers.items() if not key.endswith(" 200")})
 
+    def is_routed(self) -> bool:
+        """Return whether in the last second every answer came through a router."""
+        return bool(self.seconds) and all("direct" not in key for key in self.seconds[-1]["answers"])
+
     def stop(self) -> None:
         """Stop following."""
         self._process.terminate()
@@ -195,8 +199,7 @@ def hand_over(client: Client) -> None:
         raise Failed("the endpoint changed its ClusterIP")
     say(f"the endpoint keeps its ClusterIP {address} and leads through the routers now")
     # Connections older than 30 s are closed politely; after that all requests go through the routers.
-    through = lambda: all("direct" not in key for key in client.seconds[-1]["answers"])  # noqa: E731
-    wait("all answers come through the routers", lambda: bool(client.seconds) and through(), timeout=90)
+    wait("all answers come through the routers", client.is_routed, timeout=90)
 
 
 def story(client: Client) -> dict[str, dict[str, Any]]:
