@@ -6,17 +6,21 @@ from typing import Any
 
 from penstock_operator.core.objects import Manifest
 
-_QUANTITY = re.compile(r"^([+-]?[0-9.]+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
+#: These are one value to the API server: what somebody adds to one of them, our apply takes away again.
+_ATOMIC = frozenset({"selector", "podSelector", "namespaceSelector", "labelSelector"})
+_QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)([numkMGTPE]|[KMGTPE]i)?")
 _FACTORS: dict[str | None, Decimal] = {
     None: Decimal(1),
-    "m": Decimal("0.001"),
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
     **{unit: Decimal(1000) ** power for power, unit in enumerate("kMGTPE", start=1)},
     **{f"{unit}i": Decimal(1024) ** power for power, unit in enumerate("KMGTPE", start=1)},
 }
 
 
 def _quantity(value: object) -> Decimal | None:
-    match = _QUANTITY.match(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    match = _QUANTITY.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
     return Decimal(match[1]) * _FACTORS[match[2]] if match else None
 
 
@@ -26,7 +30,7 @@ def _covers(live: Any, desired: Any) -> bool:
             return isinstance(live, dict) and all(
                 _covers_field(key, live.get(key), value)
                 for key, value in desired.items()
-                if not _is_empty(value) or live.get(key)
+                if not _is_empty(value) or live.get(key) or key in _ATOMIC
             )
         case list():
             return (
@@ -44,8 +48,7 @@ def _covers_field(key: str, live: Any, desired: Any) -> bool:
         # The API server keeps them by uid in an order of its own.
         found = {reference["uid"]: reference for reference in live or ()}
         return all(_covers(found.get(reference["uid"]), reference) for reference in desired)
-    if key == "selector" and all(isinstance(value, str) for value in desired.values()):
-        # A Service's selector is one value: a label that somebody adds changes which pods it finds.
+    if key in _ATOMIC:
         return bool(live == desired)
     return _covers(live, desired)
 

@@ -100,9 +100,13 @@ class _Revision:
     def ready(self) -> int:
         return self.view.ready if self.view else 0
 
+    latest: bool
+
     @property
     def active(self) -> bool:
-        return self.phase is not RevisionPhase.RETIRED
+        """Whether its Deployment and Services are kept: not those of what was taken back and replaced since."""
+        gone = self.phase is RevisionPhase.RETIRED or (self.phase is RevisionPhase.REJECTED and not self.latest)
+        return not gone
 
 
 def plan(observed: Observed, *, now: float) -> Plan:
@@ -160,8 +164,14 @@ def _remembered(observed: Observed, name: str) -> dict[str, Any]:
 
 def _decide(observed: Observed, name: str, *, latest: str, stable: str | None) -> _Revision:
     view = observed.revisions.get(name)
-    if view is not None:
+    number = max((other.number for other in observed.revisions.values()), default=0) + 1
+    content = names.revision_content(observed.spec)
+    if view is not None and view.recorded:
         template, content, number = view.template, view.record["data"]["spec"], view.number
+    elif view is not None:
+        # Somebody deleted the record. The pods are as they were born still; what made them is in spec or status.
+        template = view.template
+        content = content if name == latest else {"model": _remembered(observed, name).get("model", {})}
     else:
         template = serving_pod_template(
             namespace=observed.namespace,
@@ -170,8 +180,6 @@ def _decide(observed: Observed, name: str, *, latest: str, stable: str | None) -
             spec=observed.spec,
             image=observed.image,
         )
-        content = names.revision_content(observed.spec)
-        number = max((other.number for other in observed.revisions.values()), default=0) + 1
     phase, reason, message = _phase(observed, name, view, latest=latest, stable=stable)
     return _Revision(
         name=name,
@@ -182,6 +190,7 @@ def _decide(observed: Observed, name: str, *, latest: str, stable: str | None) -
         phase=phase,
         reason=reason,
         message=message,
+        latest=name == latest,
         replicas=_replicas(observed, phase, reason),
     )
 
@@ -193,7 +202,8 @@ def _phase(
     words = (trouble.reason, trouble.message) if trouble else ("", "")
     traffic = observed.traffic
     if name == stable or (traffic is not None and name in traffic.in_use):
-        return (RevisionPhase.SERVING, *words)
+        complete = view is not None and view.ready >= observed.spec.replicas
+        return (RevisionPhase.SERVING, "", "") if complete else (RevisionPhase.SERVING, *words)
     if traffic is not None and name in traffic.rejected:
         rejection = traffic.rejected[name]
         return RevisionPhase.REJECTED, rejection.reason, rejection.message
@@ -231,7 +241,7 @@ def _writes(observed: Observed, revisions: list[_Revision], *, stable: str) -> I
     owner = observed.manifest
     desired: list[Manifest] = [service_account(owner), network_policy(owner)]
     for revision in revisions:
-        if revision.view is None:
+        if revision.view is None or not revision.view.recorded:
             desired.append(
                 children.controller_revision(
                     owner,
@@ -270,7 +280,7 @@ def _removals(observed: Observed, revisions: list[_Revision]) -> Iterator[Write]
     """Remove what retired revisions left, and forget those beyond the history limit."""
     retired = [revision for revision in revisions if not revision.active]
     for position, revision in enumerate(sorted(retired, key=lambda revision: -revision.number)):
-        empty = revision.view is not None and revision.view.asked == 0 and not revision.view.pods
+        empty = revision.view is not None and revision.view.empty
         kinds = [Kind.DEPLOYMENT, Kind.SERVICE, Kind.POD_DISRUPTION_BUDGET] if empty else []
         if empty and position >= observed.spec.revision_history_limit:
             kinds.append(Kind.CONTROLLER_REVISION)

@@ -31,6 +31,11 @@ def ready_pods(pods: Iterable[Manifest]) -> int:
     return sum(1 for pod in pods if is_ready(pod))
 
 
+def is_over(pod: Manifest) -> bool:
+    """Return whether a pod ended for good: evicted or finished. Such pods may lie around for days."""
+    return pod.get("status", {}).get("phase") in {"Failed", "Succeeded"}
+
+
 def is_ready(pod: Manifest) -> bool:
     """Return whether a pod serves."""
     if pod["metadata"].get("deletionTimestamp"):
@@ -41,7 +46,9 @@ def is_ready(pod: Manifest) -> bool:
 
 def trouble_of(deployment: Manifest | None, pods: Sequence[Manifest]) -> Trouble | None:
     """Return the most telling reason why a revision's pods are not ready, or None while they are merely starting."""
-    troubles = [trouble for pod in pods if not is_ready(pod) for trouble in _pod_troubles(pod)]
+    # A pod on its way out ends as it was told to.
+    staying = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+    troubles = [trouble for pod in staying if not is_ready(pod) for trouble in _pod_troubles(pod)]
     if deployment is not None:
         troubles.extend(_deployment_troubles(deployment))
     return max(troubles, key=lambda trouble: trouble.permanent, default=None)
@@ -79,7 +86,7 @@ def _termination_trouble(container: dict[str, Any], terminated: dict[str, Any]) 
         return Trouble(
             reason=OUT_OF_MEMORY,
             message="the model needs more memory than spec.resources.limits.memory allows; raise it",
-            permanent=container.get("restartCount", 0) + 1 >= _OOM_KILLS,
+            permanent=_ends(container) >= _OOM_KILLS,
         )
     told = termination.parse(terminated.get("message") or "")
     if told is not None:
@@ -89,6 +96,11 @@ def _termination_trouble(container: dict[str, Any], terminated: dict[str, Any]) 
         reason="ContainerExited",
         message=f"container {container['name']} exited with code {terminated.get('exitCode')}: {tail or 'no message'}",
     )
+
+
+def _ends(container: dict[str, Any]) -> int:
+    """Return how often a container ended so far: once for each restart, and once more if it does not run now."""
+    return int(container.get("restartCount", 0)) + (not container.get("state", {}).get("running"))
 
 
 def _deployment_troubles(deployment: Manifest) -> Iterable[Trouble]:

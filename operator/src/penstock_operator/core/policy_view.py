@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
 from penstock_operator.core.objects import Manifest
-from penstock_operator.core.trial import PolicyView
+from penstock_operator.core.trial import PolicyView, metric_of
 
 
 def policy_views(spec: TrafficSplitSpec, split: str, policies: Sequence[Manifest]) -> list[PolicyView]:
@@ -26,4 +26,9 @@ def _view(name: str, split: str, policy: Manifest | None) -> PolicyView:
     if spec.target.name != split:
         problem = f"DriftPolicy {name} targets {spec.target.name}; set its spec.target.name to {split}"
         return PolicyView(name=name, spec=None, problem=problem)
+    try:
+        for metric in spec.metrics:
+            metric_of(metric)
+    except ValueError as error:
+        return PolicyView(name=name, spec=None, problem=f"DriftPolicy {name} cannot judge: {error}")
     return PolicyView(name=name, spec=spec)

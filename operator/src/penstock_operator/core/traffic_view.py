@@ -33,7 +33,12 @@ class TrafficView:
 
 def governing_split(model_deployment: str, splits: Sequence[Manifest]) -> Manifest | None:
     """Return the split that governs a ModelDeployment: the oldest that names it, so that a newcomer takes nothing."""
-    claims = [split for split in splits if split["spec"]["stable"]["modelDeployment"] == model_deployment]
+    claims = [
+        split
+        for split in splits
+        if split["spec"]["stable"]["modelDeployment"] == model_deployment
+        and not split["metadata"].get("deletionTimestamp")
+    ]
     return min(
         claims, key=lambda split: (split["metadata"]["creationTimestamp"], split["metadata"]["name"]), default=None
     )
