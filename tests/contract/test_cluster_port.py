@@ -118,6 +118,14 @@ async def test_what_is_not_applied_any_more_is_removed(world: World) -> None:
     assert applied["spec"]["selector"] == {"app": "a"}
 
 
+async def test_a_selector_is_one_value_to_which_nobody_else_can_add(world: World) -> None:
+    added = service(world, selector={"app": "a", "theirs": "b"})
+    await world.create(added)
+    applied = await world.cluster.apply(service(world))
+
+    assert applied["spec"]["selector"] == {"app": "a"}
+
+
 async def test_a_list_is_by_label_and_in_the_order_of_names(world: World) -> None:
     for name in ("b", "c", "a"):
         await world.cluster.apply(service(world, name))

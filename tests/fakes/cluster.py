@@ -11,6 +11,8 @@ from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest, ObjectR
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.ports import ClusterUnavailable
 
+#: One value to the API server, whatever is in it.
+_ATOMIC = frozenset({"selector", "podSelector", "namespaceSelector", "labelSelector"})
 _IMMUTABLE_METADATA = ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp")
 
 
@@ -211,7 +213,10 @@ def _merge(live: Any, wanted: Any, applied: Any) -> Any:
     if isinstance(live, dict) and isinstance(wanted, dict):
         before = applied if isinstance(applied, dict) else {}
         kept = {key: value for key, value in live.items() if key in wanted or key not in before}
-        return {**kept, **{key: _merge(live.get(key), value, before.get(key)) for key, value in wanted.items()}}
+        return kept | {
+            key: value if key in _ATOMIC else _merge(live.get(key), value, before.get(key))
+            for key, value in wanted.items()
+        }
     if _is_keyed(live) and _is_keyed(wanted):
         before = {item["name"]: item for item in applied} if _is_keyed(applied) else {}
         present = {item["name"]: item for item in live}
