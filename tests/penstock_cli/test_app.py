@@ -35,6 +35,14 @@ def test_status_without_a_name_shows_every_endpoint(run: Run) -> None:
     assert "fraud  Ready" in result.output
 
 
+def test_a_long_message_stays_on_its_line_in_a_pipe(run: Run) -> None:
+    message = "word " * 100
+    shown = run(shop(conditions=[condition("False", "RouterRejected", message)]), "status").output
+    (line,) = (line for line in shown.splitlines() if "RouterRejected" in line)
+    assert line.rstrip().endswith(message.rstrip())
+    assert max(len(line) for line in shown.splitlines()) < 700  # and is not padded either
+
+
 def test_status_in_json_can_be_read_by_a_machine(run: Run) -> None:
     (endpoint,) = json.loads(run(shop(), "status", "fraud", "-o", "json").output)
     assert endpoint["rollout"]["phase"] == "Progressing"

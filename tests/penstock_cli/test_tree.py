@@ -43,9 +43,15 @@ def test_a_canary_in_progress_shows_weights_pods_step_and_numbers() -> None:
 
 def test_what_is_not_ready_says_why() -> None:
     message = "no ModelDeployment named fraud; create it or change spec.stable.modelDeployment"
-    text = drawn(shop(conditions=[condition("False", "ModelDeploymentNotFound", message)]))
-    assert "fraud  Not ready" in text
+    stalled = condition("True", "ModelDeploymentNotFound", message, type_="Stalled")
+    text = drawn(shop(conditions=[condition("False", "ModelDeploymentNotFound", message), stalled]))
+    assert "fraud  Stalled" in text
     assert f"Ready=False  ModelDeploymentNotFound: {message}" in text
+
+
+def test_a_rollout_that_needs_only_time_is_not_called_stalled() -> None:
+    waiting = condition("False", "WaitingForRouters", "no acknowledgement from penstock-router-1")
+    assert "fraud  Reconciling" in drawn(shop(conditions=[waiting]))
 
 
 def test_the_real_error_of_a_revision_stands_below_it() -> None:

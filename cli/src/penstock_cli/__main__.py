@@ -18,6 +18,7 @@ from penstock_cli.command import Command, Verb
 from penstock_cli.errors import PluginError
 
 _WATCH_SECONDS = 1.0
+_PIPE_WIDTH = 10_000
 
 app = typer.Typer(
     name="kubectl penstock",
@@ -108,8 +109,9 @@ def _print_status(cluster: Cluster, name: str | None, output: Output) -> None:
 
     from penstock_cli.tree import draw  # noqa: PLC0415
 
-    # soft_wrap: a message is never cut, in a pipe least of all.
-    Console(highlight=False).print(draw(views, namespace=world.namespace, now=now), soft_wrap=not sys.stdout.isatty())
+    # In a pipe nothing is cut or wrapped: one line for each thing, for grep.
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(highlight=False, width=width).print(draw(views, namespace=world.namespace, now=now))
 
 
 def _watch(show: Callable[[], None]) -> None:

@@ -128,7 +128,8 @@ def _revision(entry: Wire, *, weight: int, role: str) -> RevisionView:
 
 def _readiness(kind: str, wire: Wire) -> Readiness:
     status = part(wire, "status")
-    condition = next((entry for entry in items(status, "conditions") if entry.get("type") == "Ready"), {})
+    conditions = {text(entry, "type"): entry for entry in items(status, "conditions")}
+    condition = conditions.get("Ready", {})
     generation = part(wire, "metadata").get("generation")
     return Readiness(
         kind=kind,
@@ -137,6 +138,7 @@ def _readiness(kind: str, wire: Wire) -> Readiness:
         reason=text(condition, "reason") or "NotSeen",
         message=text(condition, "message") or "the operator has not looked at it yet",
         current=condition.get("observedGeneration", status.get("observedGeneration")) == generation,
+        stalled=text(conditions.get("Stalled", {}), "status") == "True",
     )
 
 

@@ -31,7 +31,7 @@ def _styled(word: str) -> Text:
 
 
 def _endpoint(view: EndpointView, *, now: datetime) -> Tree:
-    state = Text("Ready", style="bold green") if view.ready else Text("Not ready", style="bold red")
+    state = _styled(view.state)
     tree = Tree(Text.assemble((view.name, "bold"), "  ", state, ("  namespace ", "dim"), (view.namespace, "dim")))
     tree.add(Text.assemble("endpoint  ", view.url or "none yet"))
     if view.rollout is not None:

@@ -11,7 +11,8 @@ from penstock_cli.wire import Wire, name_of
 class Readiness:
     """The Ready condition of one object.
 
-    ``status`` is True, False or Unknown; ``current`` says whether it speaks of the present spec.
+    ``status`` is True, False or Unknown; ``current`` says whether it speaks of the present spec, ``stalled`` whether
+    it stays as it is until a person does something.
     """
 
     kind: str
@@ -20,6 +21,7 @@ class Readiness:
     reason: str
     message: str
     current: bool
+    stalled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +104,16 @@ class EndpointView:
         """Whether every part of it is Ready for its present spec."""
         return all(part.status == "True" and part.current for part in self.readiness)
 
+    @property
+    def state(self) -> str:
+        """``Ready``; ``Stalled``, which needs a person; or ``Reconciling``, which needs time."""
+        if self.ready:
+            return "Ready"
+        return "Stalled" if any(part.stalled for part in self.readiness) else "Reconciling"
+
     def to_json(self) -> dict[str, Any]:
         """Return the form of ``-o json``."""
-        fields = {**asdict(self), "ready": self.ready}
+        fields = {**asdict(self), "ready": self.ready, "state": self.state}
         return {_camel_name(name): _camel(value) for name, value in fields.items()}
 
 
