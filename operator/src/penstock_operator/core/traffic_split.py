@@ -25,7 +25,7 @@ _RESTING = frozenset({Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Why a split may not act. Traffic stays as it is until somebody mends it."""
+    """What somebody has to mend. Traffic stays as it is until then."""
 
     reason: Reason
     message: str
@@ -125,6 +125,8 @@ class Report:
     acknowledgement: Acknowledgement | None
     routers: int
     router_trouble: str = ""
+    obstacle: Problem | None = None
+    """Why the routers or the endpoint cannot be made as they should be."""
     analysis: Sequence[Mapping[str, Any]] = ()
     evidence: Mapping[str, Any] | None = None
     verdict: str | None = None
@@ -179,15 +181,18 @@ def _conditions(report: Report, *, now: float) -> list[dict[str, Any]]:
     conditions.set("Programmed", status=programmed[0], reason=programmed[1], message=programmed[2])
     rollout = report.decision.rollout
     reason, message = _story(report)
-    if report.weights and (programmed[0] or programmed[1] is not Reason.ROUTER_REJECTED):
+    if report.obstacle is not None:
+        conditions.set("Ready", status=False, reason=report.obstacle.reason, message=report.obstacle.message)
+        conditions.set("Stalled", status=True, reason=report.obstacle.reason, message=report.obstacle.message)
+    elif report.weights and (programmed[0] or programmed[1] is not Reason.ROUTER_REJECTED):
         conditions.set("Ready", status=True, reason=reason, message=message)
     else:
         conditions.set("Ready", status=False, reason=programmed[1], message=programmed[2])
     promoted = {Phase.IDLE: True, Phase.PROMOTED: True, Phase.ROLLED_BACK: False, Phase.FAILED: False}
     conditions.set("Promoted", status=promoted.get(rollout.phase), reason=reason, message=message)
-    if rollout.phase in {Phase.ROLLED_BACK, Phase.FAILED}:
+    if report.obstacle is None and rollout.phase in {Phase.ROLLED_BACK, Phase.FAILED}:
         conditions.set("Stalled", status=True, reason=reason, message=message)
-    elif rollout.phase not in _RESTING or not programmed[0]:
+    elif report.obstacle is None and (rollout.phase not in _RESTING or not programmed[0]):
         conditions.set("Reconciling", status=True, reason=reason, message=message)
     return conditions.to_wire()
 
@@ -196,9 +201,11 @@ def _programmed(report: Report) -> tuple[bool, Reason, str]:
     if report.decision.rollout.stable is None:
         return False, Reason.WAITING_FOR_STABLE, "the ModelDeployment has no ready revision yet"
     told = report.acknowledgement
-    if report.routers == 0 or told is None:
+    if report.routers == 0:
         cause = f": {report.router_trouble}" if report.router_trouble else ""
         return False, Reason.WAITING_FOR_ROUTERS, f"no router pod is ready yet{cause}"
+    if told is None:
+        return False, Reason.WAITING_FOR_ROUTERS, "the routers are being told"
     if told.rejected:
         words = "; ".join(f"{pod}: {message}" for pod, message in sorted(told.rejected.items()))
         return False, Reason.ROUTER_REJECTED, f"the last good configuration stays: {words}"

@@ -51,12 +51,20 @@ class Trial:
 
 
 def judge_trial(
-    policies: Sequence[PolicyView], evidence: Mapping[str, Any], *, candidate: str, ticks: Sequence[Tick]
+    policies: Sequence[PolicyView],
+    evidence: Mapping[str, Any],
+    *,
+    candidate: str,
+    ticks: Sequence[Tick],
+    alone_after: Sequence[dict[str, Any]] | None = None,
 ) -> Trial | None:
     """Return the trial after some more ticks, or None where there is nothing new to judge.
 
     Evidence about another revision, or about a metric whose definition changed, is left behind.
+    ``alone_after`` is the analysis so far when the candidate has all traffic: what compares with the stable can learn
+    nothing more, and what it said last stands.
     """
+    stands = {(entry["policy"], entry["metric"]): entry for entry in alone_after or ()}
     if not ticks:
         return None
     kept = evidence.get("metrics", {}) if evidence.get("revision") == candidate else {}
@@ -71,8 +79,11 @@ def judge_trial(
         states.update(after)
         for metric in policy.spec.metrics:
             judgement = judged[metric.name]
-            findings.append(_finding(policy.name, policy.spec, metric, judgement))
-            analysis.append(_analysis(policy.name, judgement))
+            entry = _analysis(policy.name, judgement)
+            if metric.against == "Stable" and judgement.verdict is Verdict.NO_DATA:
+                entry = stands.get((policy.name, metric.name), entry)
+            findings.append(_finding(policy.name, policy.spec, metric, entry))
+            analysis.append(entry)
     return Trial(
         findings=tuple(findings),
         analysis=tuple(analysis),
@@ -167,13 +178,13 @@ def _unjudged(policy: PolicyView) -> Finding:
     )
 
 
-def _finding(policy: str, spec: DriftPolicySpec, metric: MetricSpec, judgement: Judgement) -> Finding:
+def _finding(policy: str, spec: DriftPolicySpec, metric: MetricSpec, told: Mapping[str, Any]) -> Finding:
     actions = next((action.do for action in spec.actions if "Metrics" in action.signals), [])
     return Finding(
         policy=policy,
-        metric=judgement.metric,
-        verdict=judgement.verdict,
-        message=judgement.message,
+        metric=metric.name,
+        verdict=Verdict(told["verdict"]),
+        message=told["message"],
         rolls_back="Rollback" in actions,
         needs_stable=metric.against == "Stable",
     )

@@ -1,5 +1,7 @@
 """Carries out a plan: children in order, then the status, then the events."""
 
+from collections.abc import Collection
+
 from penstock_operator.core.manifests.ownership import shares_an_owner
 from penstock_operator.core.names import MANAGED_BY, OPERATOR
 from penstock_operator.core.objects import Manifest, ObjectRef, kind_of, ref_of
@@ -36,6 +38,12 @@ async def apply_own(cluster: Cluster, manifest: Manifest) -> bool:
         return False
     await cluster.apply(manifest)
     return True
+
+
+def in_the_way(foreign: Collection[ObjectRef]) -> str:
+    """Return what to say of somebody else's objects that have the names of ours."""
+    taken = ", ".join(sorted(str(ref) for ref in foreign))
+    return f"{taken} exists and belongs to somebody else; delete or rename one of the two"
 
 
 def _is_ours(live: Manifest, manifest: Manifest) -> bool:

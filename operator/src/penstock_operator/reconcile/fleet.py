@@ -22,16 +22,21 @@ class Fleet:
         self._settings = settings
         self._routes: defaultdict[str, dict[str, SplitRoute]] = defaultdict(dict)
 
-    async def ensure(self, namespace: str) -> None:
-        """Make or mend the children of the fleet, owned by all splits of the namespace together."""
+    async def ensure(self, namespace: str) -> frozenset[ObjectRef]:
+        """Make or mend the children of the fleet, owned by all splits of the namespace together.
+
+        Returns those that belong to somebody else and were left alone.
+        """
         splits = self._cluster.list(Kind.TRAFFIC_SPLIT, namespace)
         owners = [shared_reference(split) for split in splits if not split["metadata"].get("deletionTimestamp")]
         if not owners:
-            return  # the fleet goes with its last owner
+            return frozenset()  # the fleet goes with its last owner
+        foreign = set()
         for manifest in router_manifests(namespace, self._settings, owners):
-            live = self._cluster.get(ref_of(kind_of(manifest), manifest))
-            if differs(live, manifest):
-                await apply_own(self._cluster, manifest)
+            ref = ref_of(kind_of(manifest), manifest)
+            if differs(self._cluster.get(ref), manifest) and not await apply_own(self._cluster, manifest):
+                foreign.add(ref)
+        return frozenset(foreign)
 
     def pods(self, namespace: str) -> list[RouterPod]:
         """Return the ready routers: one on its way out need not acknowledge, one that starts gets all at once."""

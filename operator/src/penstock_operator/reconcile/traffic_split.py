@@ -30,17 +30,20 @@ from penstock_operator.core.traffic_split import (
     split_status,
 )
 from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
-from penstock_operator.ports import Clock, Cluster, RolloutObserver
-from penstock_operator.reconcile.execute import apply_own, report
+from penstock_operator.ports import Clock, Cluster, RequestRejected, RolloutObserver
+from penstock_operator.reconcile.execute import apply_own, in_the_way, report
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.sampling import Sampler
 
 #: How long a new weight may take to be acknowledged before the reconcile goes on without; usually milliseconds.
 _ACKNOWLEDGE_SECONDS = 1.0
+_ALL = 100
 #: A deleted split's listener stays this long, until every node's Service rules lead elsewhere.
 _LINGER_SECONDS = 30.0
 #: While routers resolve a revision, look often: each look is one small read.
 _WARMING_SECONDS = 0.5
+#: While somebody has to mend something, look again even if no event comes.
+_OBSTACLE_SECONDS = 30.0
 _MOVING = frozenset({Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED})
 #: Phases in which the candidate may have traffic.
 _ON_TRIAL = frozenset({Phase.PROGRESSING, Phase.PAUSED})
@@ -53,6 +56,7 @@ class _Look:
     manifest: Manifest
     spec: TrafficSplitSpec
     deployment: Manifest
+    target: ModelDeploymentSpec
     rollout: Rollout
     weights: dict[str, int]
     port: int
@@ -80,6 +84,7 @@ class _Turn:
     trial: Trial | None
     command: Mapping[str, Any] | None
     now: float
+    obstacle: Problem | None
 
 
 class TrafficSplitReconciler:
@@ -112,7 +117,6 @@ class TrafficSplitReconciler:
         if manifest is None or manifest["metadata"].get("deletionTimestamp"):
             return await self._leave(ref)
         self._leaving.pop(ref, None)
-        await self._fleet.ensure(ref.namespace)
         try:
             spec = TrafficSplitSpec.parse(manifest["spec"])
         except ValidationError as error:
@@ -125,10 +129,18 @@ class TrafficSplitReconciler:
         if problem := problem_of(manifest, spec, deployments, splits):
             await self._block(ref, manifest, problem)
             return None
+        deployment = deployments[spec.stable.model_deployment]
+        try:
+            target = ModelDeploymentSpec.parse(deployment["spec"])
+        except ValidationError as error:
+            words = f"ModelDeployment {spec.stable.model_deployment} is invalid: {error}"
+            await self._block(ref, manifest, Problem(reason=Reason.INVALID_SPEC, message=words))
+            return None
         look = _Look(
             manifest=manifest,
             spec=spec,
-            deployment=deployments[spec.stable.model_deployment],
+            deployment=deployment,
+            target=target,
             rollout=parse_rollout(manifest.get("status", {})),
             weights=_weights(manifest),
             port=_port(manifest, splits),
@@ -137,25 +149,42 @@ class TrafficSplitReconciler:
 
     async def _act(self, ref: ObjectRef, look: _Look) -> float | None:
         now = self._clock.now()
+        obstacle = await self._obstacle(ref.namespace)
         commanded, command, events = self._command(look, now)
         trial, world = await self._observe(ref, replace(look, rollout=commanded), now)
         decision = advance(commanded, tuple(look.spec.strategy.steps), world)
         decision = replace(decision, events=(*events, *decision.events))
-        if _moved(look.rollout, decision.rollout):
-            self._trials.pop(ref, None)  # a new weight is judged on what happens at that weight
-        turn = _Turn(look=look, decision=decision, trial=trial, command=command, now=now)
+        turn = _Turn(look=look, decision=decision, trial=trial, command=command, now=now, obstacle=obstacle)
         told = await self._publish(ref, turn)
         weights = look.weights
         stable = decision.rollout.stable
         if told is not None and told.complete and (weights or stable in self._sampler.warm(ref.namespace, ref.name)):
             # The first time, the endpoint moves to the routers with this write: not before they can answer.
             weights = decision.rollout.weights
-        await self._write(turn, told, weights)
         if weights and look.deployment["metadata"]["name"] != ref.name:
-            service = endpoint_service(look.manifest, ToRouter(port=look.port))
-            if differs(self._cluster.get(ref_of(kind_of(service), service)), service):
-                await apply_own(self._cluster, service)
-        return self._again(decision, told, weights)
+            turn = replace(turn, obstacle=await self._endpoint(look) or obstacle)
+        await self._write(turn, told, weights)
+        again = self._again(decision, told, weights)
+        return min(again or _OBSTACLE_SECONDS, _OBSTACLE_SECONDS) if turn.obstacle else again
+
+    async def _obstacle(self, namespace: str) -> Problem | None:
+        """Make or mend the routers; what keeps us from it must not keep us from taking traffic back."""
+        try:
+            foreign = await self._fleet.ensure(namespace)
+        except RequestRejected as error:
+            return Problem(reason=Reason.REJECTED_BY_SERVER, message=str(error))
+        return Problem(reason=Reason.NOT_OWNED, message=in_the_way(foreign)) if foreign else None
+
+    async def _endpoint(self, look: _Look) -> Problem | None:
+        """Make or mend the Service of a split that has a name of its own."""
+        service = endpoint_service(look.manifest, ToRouter(port=look.port))
+        ref = ref_of(kind_of(service), service)
+        try:
+            if not differs(self._cluster.get(ref), service) or await apply_own(self._cluster, service):
+                return None
+        except RequestRejected as error:
+            return Problem(reason=Reason.REJECTED_BY_SERVER, message=str(error))
+        return Problem(reason=Reason.NOT_OWNED, message=in_the_way([ref]))
 
     def _command(self, look: _Look, now: float) -> tuple[Rollout, Mapping[str, Any] | None, tuple[EventRecord, ...]]:
         """Carry out the annotation's command, once per id."""
@@ -169,7 +198,9 @@ class TrafficSplitReconciler:
             answer = f"Refused: {error}"
             if last and last.get("outcome") == answer:
                 return look.rollout, last, ()
-            refusal = {"id": "", "verb": "", "by": "", "at": timestamp(now), "outcome": answer}
+            # With the id of the last one that was a command, which must not be carried out again.
+            done = last.get("id", "") if last else ""
+            refusal = {"id": done, "verb": "", "by": "", "at": timestamp(now), "outcome": answer}
             return look.rollout, refusal, (EventRecord(type="Warning", reason="CommandRefused", message=answer),)
         if last and last.get("id") == command.id:
             return look.rollout, last, ()
@@ -215,10 +246,20 @@ class TrafficSplitReconciler:
         ]
         if candidate.step_started_at is None or candidate.weight == 0:
             ticks = []  # the weight of this step is not everywhere yet
-        judged = judge_trial(policies, look.status.get("evidence", {}), candidate=candidate.revision, ticks=ticks)
-        if judged is not None:
-            self._trials[ref] = judged
         before = self._trials.get(ref)
+        if before is not None and before.evidence.get("revision") != candidate.revision:
+            before = None
+        # The status may be behind when it could not be written.
+        evidence = before.evidence if before else look.status.get("evidence", {})
+        judged = judge_trial(
+            policies,
+            evidence,
+            candidate=candidate.revision,
+            ticks=ticks,
+            alone_after=look.status.get("analysis", ()) if candidate.weight == _ALL else None,
+        )
+        if judged is not None:
+            self._trials[ref] = before = judged
         if before is None:
             # After a restart the evidence so far is in status; findings come with the next tick.
             return Trial(
@@ -238,14 +279,13 @@ class TrafficSplitReconciler:
         if _raises(look.rollout, decision.rollout):
             unsaid = replace(turn, decision=replace(decision, events=()))
             await self._write(unsaid, None, look.weights)
-        spec = ModelDeploymentSpec.parse(look.deployment["spec"])
         route = split_route(
             namespace=ref.namespace,
             split=ref.name,
             port=look.port,
             rollout=decision.rollout,
             ready=[name for name, state in revision_states(look.deployment).items() if state.ready],
-            request_timeout_seconds=spec.serving.timeout.total_seconds(),
+            request_timeout_seconds=look.target.serving.timeout.total_seconds(),
         )
         self._fleet.publish(ref.namespace, ref.name, route)
         if route is None or not self._fleet.pods(ref.namespace):
@@ -258,7 +298,11 @@ class TrafficSplitReconciler:
 
     async def _write(self, turn: _Turn, told: Acknowledgement | None, weights: dict[str, int]) -> None:
         look, decision, trial = turn.look, turn.decision, turn.trial
-        manifest = self._cluster.get(ref_of(Kind.TRAFFIC_SPLIT, look.manifest)) or look.manifest
+        ref = ref_of(Kind.TRAFFIC_SPLIT, look.manifest)
+        live = self._cluster.get(ref) or look.manifest
+        # What was decided was decided for the generation that was looked at.
+        generation = look.manifest["metadata"]["generation"]
+        manifest = {**live, "metadata": {**live["metadata"], "generation": generation}}
         same = not _restarted(look.rollout, decision.rollout)
         ended = decision.rollout.candidate is None
         # What decided stays to be read after a rollback or promotion, until the next candidate.
@@ -278,11 +322,16 @@ class TrafficSplitReconciler:
                 analysis=told_last if same or ended else (),
                 evidence=(trial.evidence if trial else look.status.get("evidence")) if same and not ended else None,
                 verdict=verdict if same or ended else None,
+                obstacle=turn.obstacle,
                 command=turn.command,
             ),
             now=turn.now,
         )
-        await report(self._cluster, manifest, status, decision.events)
+        await report(self._cluster, live, status, decision.events)
+        if _moved(look.rollout, decision.rollout):
+            # A new weight is judged on what happens at that weight. Not before it is written down: until then the
+            # next look must come to the same decision.
+            self._trials.pop(ref, None)
 
     def _again(self, decision: Decision, told: Acknowledgement | None, weights: Mapping[str, int]) -> float | None:
         if decision.rollout.stable is None:
@@ -299,6 +348,7 @@ class TrafficSplitReconciler:
 
     async def _block(self, ref: ObjectRef, manifest: Manifest, problem: Problem) -> None:
         """Leave traffic as it is and say why nothing moves."""
+        await self._obstacle(ref.namespace)
         weights, port = _weights(manifest), manifest.get("status", {}).get("port")
         if weights and port is not None:
             rollout = parse_rollout(manifest["status"])
@@ -320,7 +370,7 @@ class TrafficSplitReconciler:
     async def _leave(self, ref: ObjectRef) -> float | None:
         """Let the routers go on for a deleted split until nobody is led to them any more."""
         self._trials.pop(ref, None)
-        await self._fleet.ensure(ref.namespace)
+        await self._obstacle(ref.namespace)
         left = self._leaving.setdefault(ref, self._monotonic() + _LINGER_SECONDS) - self._monotonic()
         if left > 0:
             return left
