@@ -8,26 +8,34 @@ from penstock_operator.core.rollout import Candidate, HistoryEntry, Phase, Rejec
 
 #: The name of the one candidate that each new revision of the stable ModelDeployment becomes.
 CANDIDATE_NAME = "candidate"
+_ALL = 100
+
+
+_MOVING = frozenset({Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED})
 
 
 def parse_rollout(status: Mapping[str, Any]) -> Rollout:
-    """Return the rollout that a status tells; an empty status is a rollout that has not begun."""
-    candidates = status.get("candidates") or ()
-    candidate = _parse_candidate(candidates[0]) if candidates else None
+    """Return the rollout that a status tells; an empty status is a rollout that has not begun.
+
+    Whatever the schema admits is read, because somebody may have edited the status: without a candidate nothing is
+    under way, and without something under way there is no candidate.
+    """
+    candidates = status.get("candidates") or ({},)
+    candidate = _parse_candidate(candidates[0])
     phase = Phase(status["phase"]) if status.get("phase") in set(Phase) else Phase.IDLE
-    if candidate is None and phase in {Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED}:
-        phase = Phase.IDLE  # somebody edited the status; without a candidate nothing is under way
+    if candidate is None and phase in _MOVING:
+        phase = Phase.IDLE
     return Rollout(
         phase=phase,
         stable=status.get("stableRevision"),
-        candidate=candidate,
+        candidate=candidate if phase in _MOVING else None,
         rejected=tuple(
             Rejected(
                 revision=entry["revision"],
-                at=unix_seconds(entry["at"]),
-                by=entry["by"],
-                reason=entry["reason"],
-                message=entry["message"],
+                at=_seconds(entry, "at"),
+                by=entry.get("by", ""),
+                reason="PolicyBreached" if entry.get("reason") == "PolicyBreached" else "Aborted",
+                message=entry.get("message", ""),
             )
             for entry in status.get("rejected", ())
         ),
@@ -35,26 +43,32 @@ def parse_rollout(status: Mapping[str, Any]) -> Rollout:
             HistoryEntry(
                 revision=entry["revision"],
                 outcome=entry["outcome"],
-                started_at=unix_seconds(entry["startedAt"]),
-                finished_at=unix_seconds(entry["finishedAt"]),
-                by=entry["by"],
-                message=entry["message"],
+                started_at=_seconds(entry, "startedAt"),
+                finished_at=_seconds(entry, "finishedAt"),
+                by=entry.get("by", ""),
+                message=entry.get("message", ""),
             )
             for entry in status.get("history", ())
+            if "revision" in entry and "outcome" in entry
         ),
     )
 
 
-def _parse_candidate(entry: Mapping[str, Any]) -> Candidate:
-    step_started_at = entry.get("stepStartedAt")
+def _parse_candidate(entry: Mapping[str, Any]) -> Candidate | None:
+    if "revision" not in entry:
+        return None
     return Candidate(
         revision=entry["revision"],
-        started_at=unix_seconds(entry["startedAt"]),
-        step=entry.get("step", 0),
-        weight=entry.get("weight", 0),
-        step_started_at=unix_seconds(step_started_at) if step_started_at else None,
+        started_at=_seconds(entry, "startedAt"),
+        step=max(entry.get("step", 0), 0),
+        weight=min(max(entry.get("weight", 0), 0), _ALL),
+        step_started_at=_seconds(entry, "stepStartedAt") if "stepStartedAt" in entry else None,
         paused_by=entry.get("pausedBy"),
     )
+
+
+def _seconds(entry: Mapping[str, Any], field: str) -> float:
+    return unix_seconds(entry[field]) if field in entry else 0.0
 
 
 def rollout_to_wire(rollout: Rollout) -> dict[str, Any]:

@@ -381,7 +381,7 @@ class TrafficSplitReconciler:
 
 
 def _weights(manifest: Manifest) -> dict[str, int]:
-    return {entry["revision"]: entry["weight"] for entry in manifest.get("status", {}).get("weights", ())}
+    return {entry["revision"]: entry.get("weight", 0) for entry in manifest.get("status", {}).get("weights", ())}
 
 
 def _port(manifest: Manifest, splits: Sequence[Manifest]) -> int:
