@@ -13,7 +13,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 up:  ## a cluster with Penstock, and the quickstart under live traffic (CLUSTER=current|kind|embedded)
-	@$(PYTHON) cluster/provision.py -- $(PYTHON) examples/quickstart/quickstart.py --rate 300 --requests 50000 \
+	@$(PYTHON) cluster/provision.py -- $(PYTHON) examples/quickstart/quickstart.py --rate 450 --requests 50000 \
 		--figures $(RESULTS)/quickstart.json
 	@$(PYTHON) cluster/next_steps.py
 
