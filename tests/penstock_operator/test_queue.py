@@ -1,10 +1,10 @@
 """The work queue, in virtual time."""
 
 import asyncio
-import threading
 import functools
 import itertools
 import logging
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
