@@ -76,6 +76,8 @@ DENIED = [
     ("", "secrets", "get"),
     ("", "secrets", "list"),
     ("", "configmaps", "get"),
+    ("", "serviceaccounts", "delete"),
+    ("networking.k8s.io", "networkpolicies", "delete"),
     ("", "pods", "create"),
     ("", "pods", "delete"),
     ("", "pods/exec", "create"),

@@ -23,18 +23,18 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]
-# Serving and router pods run under accounts of their own, which have no token and no rights.
+# Serving and router pods run under accounts of their own, which have no token and no rights. They go with their owner.
 - apiGroups: [""]
   resources: [serviceaccounts]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Node drains leave an endpoint with a pod.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Serving pods and routers are reached by those who need them only.
+# Serving pods and routers are reached by those who need them only. The policies go with their owner.
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Why a revision is not ready (its pods' termination messages), and which routers must acknowledge a weight.
 - apiGroups: [""]
   resources: [pods]
