@@ -19,6 +19,8 @@ CONNECTIONS = int(os.environ["CONNECTIONS"])
 SECONDS = float(os.environ["SECONDS"])
 TOLERANCE = 1e-3
 URL = os.environ["URL"]
+#: Host headers to send in turn; the endpoint answers whatever they say.
+HOSTS = [host for host in os.environ.get("HOSTS", "").split(",") if host]
 
 
 class Tally:
@@ -50,11 +52,13 @@ class Tally:
         self.slowest = 0.0
 
 
-async def ask(session: aiohttp.ClientSession, body: bytes, labels: set[int], tally: Tally) -> None:
+async def ask(
+    session: aiohttp.ClientSession, body: bytes, labels: set[int], tally: Tally, headers: dict[str, str]
+) -> None:
     """Send one row and count how it was answered; ``labels`` are what the good models say of it."""
     started, sent = time.perf_counter(), time.time()
     try:
-        async with session.post(URL, data=body, headers={"content-type": "application/json"}) as response:
+        async with session.post(URL, data=body, headers=headers) as response:
             answer = await response.read()
             who = response.headers.get("x-penstock-revision", "direct")
             outcome = str(response.status)
@@ -79,7 +83,10 @@ async def worker(
     due = time.monotonic() + pause * index / CONNECTIONS
     while time.monotonic() < until:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        await ask(session, *asks[index % len(asks)], tally)
+        headers = {"content-type": "application/json"}
+        if HOSTS:
+            headers["host"] = HOSTS[index // CONNECTIONS % len(HOSTS)]
+        await ask(session, *asks[index % len(asks)], tally, headers)
         index += CONNECTIONS
         # A stall of the machine is not answered by a burst.
         due = max(due + pause, time.monotonic() - pause)

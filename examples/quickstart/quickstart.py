@@ -16,6 +16,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # a script finds its neighbours, also when it is not installed
+
+from examples.quickstart.answers import Answers
+
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "models"
 NAMESPACE = "quickstart"
@@ -70,14 +74,12 @@ def picture() -> str:
     return f"{everything}\n{events[-3000:]}"
 
 
-class Client:
+class Client(Answers):
     """Follows what the client pod prints."""
 
     def __init__(self) -> None:
         """Start to follow."""
-        self.answers: Counter[str] = Counter()
-        self.sent: dict[str, float] = {}
-        self.seconds: list[dict[str, Any]] = []
+        super().__init__()
         self._process = subprocess.Popen(
             ["kubectl", "-n", NAMESPACE, "logs", "-f", "client"], stdout=subprocess.PIPE, text=True
         )
@@ -87,26 +89,8 @@ class Client:
     def _follow(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            try:
-                second = json.loads(line)
-            except ValueError:
+            if not self.add(line):
                 print(line, end="")
-                continue
-            self.seconds.append(second)
-            self.sent.update(second["sent"])
-            self.answers.update(second["answers"])
-
-    def total(self) -> int:
-        """Return how many requests were answered or failed so far."""
-        return sum(self.answers.values())
-
-    def failures(self) -> Counter[str]:
-        """Return what was not a right answer, by revision and outcome."""
-        return Counter({key: count for key, count in self.answers.items() if not key.endswith(" 200")})
-
-    def is_routed(self) -> bool:
-        """Return whether in the last second every answer came through a router."""
-        return bool(self.seconds) and all("direct" not in key for key in self.seconds[-1]["answers"])
 
     def stop(self) -> None:
         """Stop following."""
@@ -219,8 +203,7 @@ def story(client: Client) -> dict[str, dict[str, Any]]:
         status = split["status"]
         message = ready_message("tsplit")
         say(f"{status['phase']}: {message}")
-        asked = sum(count for key, count in client.answers.items() if key.startswith(f"{revision} "))
-        say(f"stable is {status['stableRevision']}; {revision} has answered {asked} requests")
+        say(f"stable is {status['stableRevision']}; {revision} has answered {client.asked(revision)} requests")
         outcomes[file] = {
             "revision": revision,
             "phase": status["phase"],

@@ -25,6 +25,12 @@ def test_a_secret_that_is_not_mounted_is_told() -> None:
         read("/nowhere")
 
 
+def test_a_secret_that_is_missing_or_has_no_key_that_a_source_can_use_is_told(tmp_path: Path) -> None:
+    (tmp_path / "AWS_SECRET").write_text("a misspelt key")
+    with pytest.raises(FetchFailed, match=r"Secret .* is missing or has none of these keys: AWS_ACCESS_KEY_ID, "):
+        read(str(tmp_path))
+
+
 def test_secret_values_are_taken_out_of_texts() -> None:
     credentials = Credentials(values={"token": "s3cr3t", "username": "anna", "AWS_REGION": "eu-west-1"})
     assert (

@@ -55,4 +55,10 @@ def read(folder: str) -> Credentials:
             with file.open(encoding="utf-8", errors="strict") as stream:
                 # `kubectl create secret --from-file` keeps the newline that an editor put at the end.
                 values[name] = stream.read(_BYTES_MAX).strip()
+    if not values:
+        known = ", ".join(_NAMES)
+        raise FetchFailed(
+            Reason.INVALID_CONFIGURATION,
+            f"the Secret that spec.model.credentials names is missing or has none of these keys: {known}",
+        )
     return Credentials(values=values)

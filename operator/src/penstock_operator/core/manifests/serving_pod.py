@@ -159,15 +159,19 @@ def _source_mounts(model: Model) -> list[dict[str, Any]]:
 
 
 def _source_volumes(model: Model) -> list[dict[str, Any]]:
-    """Return what only the fetching container sees: the credentials, and a claim or ConfigMap that holds the model."""
+    """Return what only the fetching container sees: the credentials, and a claim or ConfigMap that holds the model.
+
+    A Secret or ConfigMap that is not there yet is an empty folder: the fetcher says what is missing and tries again.
+    A pod that waits for a volume to be mounted says nothing at all.
+    """
     volumes: list[dict[str, Any]] = []
     if model.credentials:
         # 0440 with fsGroup: readable by our user, by nobody else.
-        secret = {"secretName": model.credentials.secret_name, "defaultMode": 0o440}
+        secret = {"secretName": model.credentials.secret_name, "defaultMode": 0o440, "optional": True}
         volumes.append({"name": "credentials", "secret": secret})
     source = urlsplit(model.uri)
     if source.scheme == "pvc":
         volumes.append({"name": "source", "persistentVolumeClaim": {"claimName": source.netloc, "readOnly": True}})
     elif source.scheme == "configmap":
-        volumes.append({"name": "source", "configMap": {"name": source.netloc}})
+        volumes.append({"name": "source", "configMap": {"name": source.netloc, "optional": True}})
     return volumes
