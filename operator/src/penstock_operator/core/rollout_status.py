@@ -1,6 +1,6 @@
 """The rollout as it is kept in a TrafficSplit's status, so that a restart of the operator loses nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock_operator.core.conditions import timestamp, unix_seconds
@@ -20,7 +20,7 @@ def parse_rollout(status: Mapping[str, Any]) -> Rollout:
     Whatever the schema admits is read, because somebody may have edited the status: without a candidate nothing is
     under way, and without something under way there is no candidate.
     """
-    candidates = status.get("candidates") or ({},)
+    candidates: Sequence[Mapping[str, Any]] = status.get("candidates") or ({},)
     candidate = _parse_candidate(candidates[0])
     phase = Phase(status["phase"]) if status.get("phase") in set(Phase) else Phase.IDLE
     if candidate is None and phase in _MOVING:
