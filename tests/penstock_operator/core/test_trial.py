@@ -1,0 +1,233 @@
+"""The trial of a candidate: policies that cannot judge, evidence that stays or goes, and what is told."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
+from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
+from penstock_operator.core.judge.counts import Tick
+from penstock_operator.core.judge.judgement import Verdict
+from penstock_operator.core.judge.metrics import (
+    ErrorRateAgainstLimit,
+    ErrorRateAgainstStable,
+    LatencyAgainstLimit,
+    LatencyAgainstStable,
+)
+from penstock_operator.core.measurement import RevisionCounts
+from penstock_operator.core.objects import Manifest
+from penstock_operator.core.policy_view import policy_views
+from penstock_operator.core.routes import LatencyCounts
+from penstock_operator.core.trial import (
+    SEVERITY,
+    PolicyView,
+    Trial,
+    judge_trial,
+    metric_of,
+    tick_of,
+    unjudged_trial,
+)
+
+A, B = "fraud-aaaaaaaa", "fraud-bbbbbbbb"
+ERRORS: dict[str, Any] = {"name": "errors", "source": "ErrorRate", "against": "Stable"}
+LIMIT: dict[str, Any] = {"name": "few", "source": "ErrorRate", "limit": "50%"}
+
+
+def spec(*metrics: dict[str, Any], **changes: Any) -> DriftPolicySpec:
+    return DriftPolicySpec.parse({"target": {"name": "fraud"}, "metrics": list(metrics or [ERRORS]), **changes})
+
+
+def guard(*metrics: dict[str, Any], **changes: Any) -> PolicyView:
+    return PolicyView(name="guard", spec=spec(*metrics, **changes))
+
+
+def counts(requests: int, errors: int) -> RevisionCounts:
+    latency = LatencyCounts(le=(0.01, 0.1), counts=(requests - errors, errors, 0))
+    return RevisionCounts(requests=requests, errors=errors, latency=latency, healthy_hosts=1)
+
+
+def ticks(number: int, *, errors: int = 0, start: int = 0, stable: int = 100) -> list[Tick]:
+    return [
+        tick_of(float(start + at), {A: counts(stable, 0), B: counts(100, errors)}, stable=A, candidate=B)
+        for at in range(1, number + 1)
+    ]
+
+
+def judged(policies: Sequence[PolicyView], evidence: dict[str, Any], made: list[Tick], **changes: Any) -> Trial:
+    trial = judge_trial(policies, evidence, candidate=B, ticks=made, **changes)
+    assert trial is not None
+    return trial
+
+
+def test_without_a_new_tick_there_is_nothing_new() -> None:
+    assert judge_trial([guard()], {}, candidate=B, ticks=[]) is None
+
+
+def test_many_ticks_at_once_say_the_same_as_one_by_one_with_restarts_between() -> None:
+    at_once = judged([guard()], {}, ticks(6, errors=1))
+    evidence: dict[str, Any] = {}
+    for tick in ticks(6, errors=1):
+        step = judged([guard()], json.loads(json.dumps(evidence)), [tick])
+        evidence = step.evidence
+
+    assert evidence == at_once.evidence
+    assert step.analysis == at_once.analysis
+
+
+def test_the_same_tick_again_adds_nothing() -> None:
+    once = judged([guard()], {}, ticks(3))
+    again = judged([guard()], once.evidence, ticks(3))
+
+    assert again.evidence == once.evidence
+
+
+def test_a_breach_is_told_on_the_tick_that_decides_though_more_are_waiting() -> None:
+    trial = judged([guard()], {}, ticks(3) + ticks(5, errors=60, start=3) + ticks(1000, start=8))
+
+    assert trial.verdict == "Fail"
+    assert trial.findings is not None
+    assert trial.findings[0].verdict is Verdict.FAIL
+    assert trial.analysis[0]["candidate"]["n"] < 900
+
+
+def test_evidence_about_another_revision_is_left_behind() -> None:
+    other = {**judged([guard()], {}, ticks(3, errors=60)).evidence, "revision": "fraud-cccccccc"}
+    fresh = judged([guard()], other, ticks(1))
+
+    assert fresh.analysis[0]["candidate"]["n"] == 100
+    assert fresh.evidence["revision"] == B
+
+
+def test_evidence_about_a_metric_that_was_defined_anew_is_left_behind() -> None:
+    before = judged([guard()], {}, ticks(3)).evidence
+    after = judged([guard({**ERRORS, "tolerateRatio": 1.5})], before, ticks(1, start=3))
+
+    assert after.analysis[0]["candidate"]["n"] == 100
+
+
+@pytest.mark.parametrize("damaged", [{}, {"schema": 99}, "text", None, {"schema": 1}], ids=str)
+def test_damaged_evidence_begins_afresh(damaged: object) -> None:
+    trial = judged([guard()], {"revision": B, "metrics": {"guard/errors": damaged}}, ticks(1))
+
+    assert trial.analysis[0]["candidate"]["n"] == 100
+
+
+@pytest.mark.parametrize(("do", "rolls_back"), [(["Rollback", "Alert"], True), (["Alert"], False)])
+def test_only_a_policy_that_says_so_rolls_back(do: list[str], *, rolls_back: bool) -> None:
+    trial = judged([guard(actions=[{"signals": ["Metrics"], "do": do}])], {}, ticks(1))
+
+    assert trial.findings is not None
+    assert trial.findings[0].rolls_back is rolls_back
+
+
+def test_each_metric_of_each_policy_is_found_and_told() -> None:
+    other = PolicyView(name="other", spec=spec(LIMIT))
+    trial = judged([guard(ERRORS, LIMIT), other], {}, ticks(1))
+
+    assert [finding.source for finding in trial.findings or ()] == ["guard/errors", "guard/few", "other/few"]
+    assert [finding.needs_stable for finding in trial.findings or ()] == [True, False, False]
+    assert [(entry["policy"], entry["metric"]) for entry in trial.analysis] == [
+        ("guard", "errors"),
+        ("guard", "few"),
+        ("other", "few"),
+    ]
+    assert set(trial.evidence["metrics"]) == {"guard/errors", "guard/few", "other/few"}
+
+
+def test_a_policy_that_cannot_judge_is_an_error_that_does_not_roll_back() -> None:
+    missing = PolicyView(name="gone", spec=None, problem="there is no DriftPolicy gone")
+    trial = judged([missing, guard()], {}, ticks(1))
+
+    assert trial.verdict == "Error"
+    assert trial.findings is not None
+    assert (trial.findings[0].verdict, trial.findings[0].rolls_back) == (Verdict.ERROR, False)
+    assert unjudged_trial([missing, guard()]) == trial.findings[:1]
+    assert unjudged_trial([guard()]) is None
+
+
+def test_where_the_candidate_has_all_traffic_comparisons_stand_as_they_were() -> None:
+    before = judged([guard(ERRORS, LIMIT)], {}, ticks(30))
+    alone = judged([guard(ERRORS, LIMIT)], before.evidence, ticks(1, start=30, stable=0), alone_after=before.analysis)
+
+    assert alone.analysis[0] == before.analysis[0]
+    assert alone.analysis[1]["candidate"]["n"] == 3100
+    assert alone.evidence["metrics"]["guard/errors"] == before.evidence["metrics"]["guard/errors"]
+    assert alone.verdict == before.verdict != "NoData"
+
+
+def test_the_worst_verdict_is_the_verdict() -> None:
+    assert SEVERITY[0] is Verdict.FAIL
+    assert set(SEVERITY) == set(Verdict)
+    assert Trial(findings=None, analysis=(), evidence={}).verdict is None
+
+
+def test_an_arm_that_no_router_told_of_is_absent() -> None:
+    tick = tick_of(1.0, {A: counts(10, 1)}, stable=A, candidate=B)
+
+    assert tick.candidate is None
+    assert tick.stable is not None
+    assert (tick.stable.requests, tick.stable.errors) == (10, 1)
+    assert tick.stable.latency is not None
+
+
+@pytest.mark.parametrize(
+    ("wire", "expected"),
+    [
+        (ERRORS, ErrorRateAgainstStable(name="errors")),
+        ({**LIMIT, "limit": "2.5%", "critical": True}, ErrorRateAgainstLimit(name="few", limit=0.025, critical=True)),
+        (
+            {"name": "slo", "source": "LatencyQuantile", "quantile": 0.99, "limit": "50ms"},
+            LatencyAgainstLimit(name="slo", quantile=0.99, limit_seconds=0.05),
+        ),
+        (
+            {"name": "slow", "source": "LatencyQuantile", "quantile": 0.95, "against": "Stable", "tolerateRatio": 1.3},
+            LatencyAgainstStable(name="slow", quantile=0.95, tolerate_ratio=1.3),
+        ),
+    ],
+    ids=["errors against stable", "errors against a limit", "latency against a limit", "latency against stable"],
+)
+def test_metrics_in_the_judges_terms(wire: dict[str, Any], expected: object) -> None:
+    assert metric_of(spec(wire).metrics[0]) == expected
+
+
+def test_a_latency_without_a_quantile_is_refused_with_the_field() -> None:
+    with pytest.raises(ValueError, match="metric slow: a LatencyQuantile needs quantile"):
+        metric_of(spec({"name": "slow", "source": "LatencyQuantile", "limit": "5ms"}).metrics[0])
+
+
+# --- which policies judge ---
+
+
+def policy(name: str = "guard", **changes: Any) -> Manifest:
+    return {"metadata": {"name": name}, "spec": {"target": {"name": "fraud"}, "metrics": [ERRORS], **changes}}
+
+
+def views(*named: str, policies: Sequence[Manifest]) -> list[PolicyView]:
+    wire = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": []}, "policies": list(named)}
+    return policy_views(TrafficSplitSpec.parse(wire), "fraud", policies)
+
+
+def test_policies_judge_in_the_order_in_which_the_split_names_them() -> None:
+    found = views("b", "a", policies=[policy("a"), policy("b"), policy("c")])
+
+    assert [view.name for view in found] == ["b", "a"]
+    assert all(view.spec is not None for view in found)
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        ([], "there is no DriftPolicy guard in this namespace; apply it"),
+        ([policy(target={"name": "other"})], "targets other; set its spec.target.name to fraud"),
+        ([policy(metrics=[{"name": "x"}])], "DriftPolicy guard is invalid"),
+        ([policy(metrics=[{**ERRORS, "acceptRatio": 0.5}])], "DriftPolicy guard cannot judge: errors: accept_ratio"),
+    ],
+    ids=["missing", "another target", "invalid", "impossible margins"],
+)
+def test_a_policy_that_cannot_judge_says_what_to_do(policies: list[Manifest], words: str) -> None:
+    [view] = views("guard", policies=policies)
+
+    assert view.spec is None
+    assert words in view.problem
