@@ -12,6 +12,7 @@ from penstock_operator.core.rollout import (
     Rollout,
     complete,
     enter_step,
+    forgive,
     pause,
     position,
     resume,
@@ -112,7 +113,9 @@ def _promote(command: Command, rollout: Rollout, steps: tuple[Step, ...], *, now
     index = position(candidate, steps)
     if index + 1 == len(steps):
         return _done(complete(rollout, by=command.by, message="promoted by a person", now=now), "promoted")
-    return Outcome(rollout=enter_step(resume(rollout), steps, index + 1), answer=f"going on with step {index + 1}")
+    return Outcome(
+        rollout=enter_step(resume(rollout), steps, index + 1), answer=f"going on with step {index + 2} of {len(steps)}"
+    )
 
 
 def _pause(command: Command, rollout: Rollout) -> Outcome:
@@ -143,7 +146,4 @@ def _retry(command: Command, rollout: Rollout) -> Outcome:
     if not rollout.is_rejected(wanted):
         known = ", ".join(entry.revision for entry in rollout.rejected) or "none"
         return _refused(rollout, f"{wanted} was not taken back; these were: {known}")
-    kept = tuple(entry for entry in rollout.rejected if entry.revision != wanted)
-    newest = rollout.rejected[0].revision
-    phase = Phase.IDLE if rollout.phase is Phase.ROLLED_BACK and newest == wanted else rollout.phase
-    return Outcome(rollout=replace(rollout, rejected=kept, phase=phase), answer=f"{wanted} may be tried again")
+    return Outcome(rollout=forgive(rollout, wanted), answer=f"{wanted} may be tried again")

@@ -40,6 +40,7 @@ class Trigger(StrEnum):
     RESUME = "Resume"
     COMPLETED = "Completed"
     TAKEN_BACK = "TakenBack"
+    RETRY = "Retry"
     STABLE_LOST = "StableLost"
 
 
@@ -53,15 +54,17 @@ def _table() -> dict[tuple[Phase, Trigger], Phase]:
     for phase in moving:
         table[phase, Trigger.WITHDRAWN] = Phase.IDLE
         table[phase, Trigger.TAKEN_BACK] = Phase.ROLLED_BACK
+    for phase in (Phase.WAITING, Phase.FAILED):
+        table[phase, Trigger.CANDIDATE_READY] = Phase.PROGRESSING
         table[phase, Trigger.CANDIDATE_FAILED] = Phase.FAILED
     for phase in (Phase.PROGRESSING, Phase.PAUSED):
         table[phase, Trigger.COMPLETED] = Phase.PROMOTED
     for phase in (Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED):
         table[phase, Trigger.CANDIDATE_UNREADY] = Phase.WAITING
-    table[Phase.WAITING, Trigger.CANDIDATE_READY] = Phase.PROGRESSING
-    table[Phase.FAILED, Trigger.CANDIDATE_READY] = Phase.PROGRESSING
     table[Phase.PROGRESSING, Trigger.PAUSE] = Phase.PAUSED
     table[Phase.PAUSED, Trigger.RESUME] = Phase.PROGRESSING
+    for trigger in (Trigger.WITHDRAWN, Trigger.RETRY):
+        table[Phase.ROLLED_BACK, trigger] = Phase.IDLE
     return table
 
 
@@ -232,6 +235,14 @@ def complete(rollout: Rollout, *, by: str, message: str, now: float) -> Decision
     )
 
 
+def forgive(rollout: Rollout, revision: str) -> Rollout:
+    """Return the rollout in which a rejected revision may be tried again."""
+    kept = tuple(entry for entry in rollout.rejected if entry.revision != revision)
+    is_last = bool(rollout.rejected) and rollout.rejected[0].revision == revision
+    ended = rollout.phase is Phase.ROLLED_BACK and is_last
+    return replace(rollout, rejected=kept, phase=_next(rollout.phase, Trigger.RETRY) if ended else rollout.phase)
+
+
 def enter_step(rollout: Rollout, steps: tuple[Step, ...], index: int) -> Rollout:
     """Return the rollout at a step. A pause has the weight of the steps before it."""
     candidate = _candidate(rollout)
@@ -353,7 +364,7 @@ def _choose_candidate(rollout: Rollout, world: World) -> Decision:
 def _rest(rollout: Rollout, world: World) -> Rollout:
     """A rejected spec that was changed back to stable leaves nothing to complain about."""
     if rollout.phase is Phase.ROLLED_BACK and world.latest == rollout.stable:
-        return replace(rollout, phase=Phase.IDLE)
+        return replace(rollout, phase=_next(rollout.phase, Trigger.WITHDRAWN))
     return rollout
 
 
