@@ -49,6 +49,10 @@ images:  ## build the images and load them into the embedded cluster
 env:  ## print what a shell needs: eval "$$(make -s env)"
 	@$(PYTHON) cluster/embedded env
 
+docs: setup  ## the generated pages of docs/
+	.venv/bin/python docs/generate.py
+	.venv/bin/python docs/draw_rollout.py
+
 bench-judge: setup  ## false alarms and delays of the judge
 	.venv/bin/python benchmarks/judge_false_alarms.py
 

@@ -143,3 +143,17 @@ def test_help_loads_neither_the_kubernetes_client_nor_pydantic() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (["status", "-n", "shop"], ["status", "-n", "shop"]),
+        (["-n", "shop", "--context=c", "status", "fraud"], ["status", "fraud", "-n", "shop", "--context=c"]),
+        (["--help"], ["--help"]),
+        (["-n"], ["-n"]),
+        ([], []),
+    ],
+)
+def test_options_of_kubectl_may_stand_before_the_verb(written: list[str], meant: list[str]) -> None:
+    assert plugin.verb_first(written) == meant

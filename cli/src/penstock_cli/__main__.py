@@ -268,9 +268,26 @@ def version(
         print(f"{GROUP} {', '.join(served) if served else 'is not served by this cluster: the CRDs are missing'}")
 
 
+_LEADING = {"-n", "--namespace", "--context", "--kubeconfig"}
+
+
+def verb_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with kubectl's own options behind the verb: people write them in front too.
+
+    >>> verb_first(["-n", "shop", "status", "fraud"])
+    ['status', 'fraud', '-n', 'shop']
+    """
+    rest: list[str] = list(arguments)
+    leading: list[str] = []
+    while rest and rest[0].partition("=")[0] in _LEADING:
+        count = 1 if "=" in rest[0] else 2
+        leading, rest = [*leading, *rest[:count]], rest[count:]
+    return [*rest, *leading] if rest else leading
+
+
 def main() -> None:
     """Run the plugin."""
-    app()
+    app(args=verb_first(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import pytest
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.commands import VERBS, Command, InvalidCommand, carry_out, parse_command
-from penstock_operator.core.rollout import Candidate, Phase, Rejected, Rollout
+from penstock_operator.core.phases import Phase
+from penstock_operator.core.rollout import Candidate, Rejected, Rollout
 
 NOW = 1_000.0
 A, B, C = "fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"
@@ -86,7 +87,7 @@ def test_promote_opens_a_pause_step() -> None:
     outcome = carry_out(command("promote"), state(Phase.PAUSED), STEPS, now=NOW)
 
     assert outcome.rollout.weights == {A: 75, B: 25}
-    assert outcome.answer == "going on with step 2"
+    assert outcome.answer == "going on with step 3 of 4"
 
 
 def test_promote_does_not_open_what_a_person_paused() -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
+from penstock_operator.core.phases import Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout import (
     Decision,
-    Phase,
     Rollout,
     complete,
     enter_step,

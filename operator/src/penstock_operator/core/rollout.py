@@ -1,75 +1,19 @@
-"""The rollout of one candidate: phases, steps, and what moves them."""
+"""The rollout of one candidate: its steps, and what moves it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Literal
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.conditions import timestamp
 from penstock_operator.core.judge.judgement import Verdict
+from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
 from penstock_operator.core.plan import EventRecord
 
 #: How much of the past is kept in status.
 HISTORY_LIMIT = 10
 REJECTED_LIMIT = 20
 _ALL = 100
-
-
-class Phase(StrEnum):
-    """Where a split is."""
-
-    IDLE = "Idle"
-    WAITING = "Waiting"
-    FAILED = "Failed"
-    PROGRESSING = "Progressing"
-    PAUSED = "Paused"
-    PROMOTED = "Promoted"
-    ROLLED_BACK = "RolledBack"
-
-
-class Trigger(StrEnum):
-    """What may happen to a split."""
-
-    NEW_CANDIDATE = "NewCandidate"
-    WITHDRAWN = "Withdrawn"
-    CANDIDATE_READY = "CandidateReady"
-    CANDIDATE_UNREADY = "CandidateUnready"
-    CANDIDATE_FAILED = "CandidateFailed"
-    PAUSE = "Pause"
-    RESUME = "Resume"
-    COMPLETED = "Completed"
-    TAKEN_BACK = "TakenBack"
-    RETRY = "Retry"
-    STABLE_LOST = "StableLost"
-
-
-def _table() -> dict[tuple[Phase, Trigger], Phase]:
-    resting = (Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK)
-    moving = (Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED)
-    table: dict[tuple[Phase, Trigger], Phase] = {}
-    for phase in (*resting, *moving):
-        table[phase, Trigger.NEW_CANDIDATE] = Phase.WAITING
-        table[phase, Trigger.STABLE_LOST] = Phase.IDLE
-    for phase in moving:
-        table[phase, Trigger.WITHDRAWN] = Phase.IDLE
-        table[phase, Trigger.TAKEN_BACK] = Phase.ROLLED_BACK
-    for phase in (Phase.WAITING, Phase.FAILED):
-        table[phase, Trigger.CANDIDATE_READY] = Phase.PROGRESSING
-        table[phase, Trigger.CANDIDATE_FAILED] = Phase.FAILED
-    for phase in (Phase.PROGRESSING, Phase.PAUSED):
-        table[phase, Trigger.COMPLETED] = Phase.PROMOTED
-    for phase in (Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED):
-        table[phase, Trigger.CANDIDATE_UNREADY] = Phase.WAITING
-    table[Phase.PROGRESSING, Trigger.PAUSE] = Phase.PAUSED
-    table[Phase.PAUSED, Trigger.RESUME] = Phase.PROGRESSING
-    for trigger in (Trigger.WITHDRAWN, Trigger.RETRY):
-        table[Phase.ROLLED_BACK, trigger] = Phase.IDLE
-    return table
-
-
-#: The one table of all transitions; a pair that is not in it cannot happen.
-TRANSITIONS = _table()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

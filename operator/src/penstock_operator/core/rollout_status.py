@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock_operator.core.conditions import timestamp, unix_seconds
-from penstock_operator.core.rollout import Candidate, HistoryEntry, Phase, Rejected, Rollout
+from penstock_operator.core.phases import Phase
+from penstock_operator.core.rollout import Candidate, HistoryEntry, Rejected, Rollout
 
 #: The name of the one candidate that each new revision of the stable ModelDeployment becomes.
 CANDIDATE_NAME = "candidate"

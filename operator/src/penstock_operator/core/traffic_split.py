@@ -13,10 +13,12 @@ from penstock_operator.core.manifests.endpoint import endpoint_url
 from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.manifests.serving_pod import HTTP_PORT
 from penstock_operator.core.objects import Manifest
-from penstock_operator.core.rollout import Decision, Phase, RevisionState, Rollout
+from penstock_operator.core.phases import Phase
+from penstock_operator.core.rollout import Decision, RevisionState, Rollout
 from penstock_operator.core.rollout_status import rollout_to_wire
 from penstock_operator.core.routes import Acknowledgement, Backend, SplitRoute
 from penstock_operator.core.traffic_view import governing_split
+from penstock_operator.core.trial import PolicyView
 
 #: The router gives up later than the pods do, so that their own 504 reaches the client.
 _ROUTER_TIMEOUT_MARGIN_SECONDS = 1.0
@@ -124,6 +126,7 @@ class Report:
     """What every router has acknowledged; empty before the first time."""
     acknowledgement: Acknowledgement | None
     routers: int
+    policies: Sequence[PolicyView] = ()
     router_trouble: str = ""
     obstacle: Problem | None = None
     """Why the routers or the endpoint cannot be made as they should be."""
@@ -188,6 +191,14 @@ def _conditions(report: Report, *, now: float) -> list[dict[str, Any]]:
         conditions.set("Ready", status=True, reason=reason, message=message)
     else:
         conditions.set("Ready", status=False, reason=programmed[1], message=programmed[2])
+    if report.policies:
+        unfit = next((policy for policy in report.policies if policy.spec is None), None)
+        conditions.set(
+            "PoliciesReady",
+            status=unfit is None,
+            reason=unfit.reason if unfit else Reason.POLICIES_READY,
+            message=f"{unfit.problem}; until then nothing is promoted" if unfit else "every policy can judge",
+        )
     promoted = {Phase.IDLE: True, Phase.PROMOTED: True, Phase.ROLLED_BACK: False, Phase.FAILED: False}
     conditions.set("Promoted", status=promoted.get(rollout.phase), reason=reason, message=message)
     if report.obstacle is None and rollout.phase in {Phase.ROLLED_BACK, Phase.FAILED}:

@@ -7,6 +7,7 @@ from typing import Any
 from penstock_operator.api.duration import parse_duration
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
+from penstock_operator.core.conditions import Reason
 from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Tick
 from penstock_operator.core.judge.decide import judge_all
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
@@ -33,6 +34,7 @@ class PolicyView:
     name: str
     spec: DriftPolicySpec | None
     problem: str = ""
+    reason: Reason = Reason.POLICIES_READY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

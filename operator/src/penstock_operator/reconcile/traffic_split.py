@@ -13,9 +13,10 @@ from penstock_operator.core.conditions import Reason, timestamp
 from penstock_operator.core.difference import differs
 from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_service
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
+from penstock_operator.core.phases import Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.policy_view import policy_views
-from penstock_operator.core.rollout import Decision, Phase, Rollout, World, advance
+from penstock_operator.core.rollout import Decision, Rollout, World, advance
 from penstock_operator.core.rollout_status import parse_rollout
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.traffic_split import (
@@ -29,7 +30,7 @@ from penstock_operator.core.traffic_split import (
     split_route,
     split_status,
 )
-from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
+from penstock_operator.core.trial import PolicyView, Trial, judge_trial, tick_of, unjudged_trial
 from penstock_operator.ports import Clock, Cluster, RequestRejected, RolloutObserver
 from penstock_operator.reconcile.execute import apply_own, in_the_way, report
 from penstock_operator.reconcile.fleet import Fleet
@@ -234,12 +235,15 @@ class TrafficSplitReconciler:
         )
         return trial, world
 
+    def _policies(self, look: _Look) -> list[PolicyView]:
+        return policy_views(look.spec, look.name, self._cluster.list(Kind.DRIFT_POLICY, look.namespace))
+
     def _judge(self, ref: ObjectRef, look: _Look) -> Trial | None:
         """Judge what is new; between two ticks the last findings stand."""
         candidate, stable = look.rollout.candidate, look.rollout.stable
         if candidate is None or stable is None or not look.spec.policies:
             return None
-        policies = policy_views(look.spec, look.name, self._cluster.list(Kind.DRIFT_POLICY, look.namespace))
+        policies = self._policies(look)
         ticks = [
             tick_of(tick.at, tick.counts, stable=stable, candidate=candidate.revision)
             for tick in self._sampler.take(ref.namespace, ref.name)
@@ -318,6 +322,7 @@ class TrafficSplitReconciler:
                 weights=weights,
                 acknowledgement=told,
                 routers=len(self._fleet.pods(look.namespace)),
+                policies=self._policies(look),
                 router_trouble=self._fleet.trouble(look.namespace),
                 analysis=told_last if same or ended else (),
                 evidence=(trial.evidence if trial else look.status.get("evidence")) if same and not ended else None,
