@@ -3,7 +3,7 @@
 from collections import defaultdict
 from pathlib import Path
 
-from penstock_operator.core.rollout import TRANSITIONS, Phase, Trigger
+from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
 
 TARGET = Path(__file__).resolve().parent / "rollout.md"
 BEGIN = "<!-- drawn by docs/draw_rollout.py -->\n"

@@ -3,7 +3,7 @@
 import pytest
 
 from docs import draw_rollout
-from penstock_operator.core.rollout import TRANSITIONS, Phase
+from penstock_operator.core.phases import TRANSITIONS, Phase
 
 
 def test_the_drawn_rollout_is_current() -> None:

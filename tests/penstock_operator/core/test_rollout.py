@@ -8,18 +8,16 @@ import pytest
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.judge.judgement import Verdict
+from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
 from penstock_operator.core.rollout import (
     HISTORY_LIMIT,
     REJECTED_LIMIT,
-    TRANSITIONS,
     Candidate,
     Decision,
     Finding,
-    Phase,
     Rejected,
     RevisionState,
     Rollout,
-    Trigger,
     World,
     advance,
     complete,

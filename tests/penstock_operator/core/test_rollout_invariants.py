@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.commands import VERBS, Command, carry_out
 from penstock_operator.core.judge.judgement import Verdict
-from penstock_operator.core.rollout import Decision, Finding, Phase, RevisionState, Rollout, World, advance
+from penstock_operator.core.phases import Phase
+from penstock_operator.core.rollout import Decision, Finding, RevisionState, Rollout, World, advance
 from penstock_operator.core.rollout_status import parse_rollout, rollout_to_wire
 
 REVISIONS = ["fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"]
