@@ -82,6 +82,9 @@ def ours(manifest: Manifest | None) -> dict[str, Any]:
         return {}
     metadata = {key: manifest["metadata"].get(key) for key in ("labels", "ownerReferences")}
     content = {key: value for key, value in manifest.items() if key in {"spec", "data", "revision"}}
+    if manifest["kind"] == "ControllerRevision":
+        # Its pods are taken from the Deployment that runs, where the API server has filled in its defaults.
+        content["data"] = {"spec": content["data"]["spec"]}
     # What the API server assigns anew to a Service that is made again.
     spec = {key: value for key, value in content.get("spec", {}).items() if key not in {"clusterIP", "clusterIPs"}}
     return {**content, "spec": spec, "metadata": metadata}

@@ -1,0 +1,90 @@
+"""Deleting everything, in any order, with or without an operator, never hangs and leaves nothing."""
+
+import itertools
+
+import pytest
+from tests.cluster.api import Api, wait
+from tests.cluster.operators import Operators
+from tests.cluster.scene import Scene, example, steps
+
+pytestmark = pytest.mark.cluster
+
+KINDS = ("ModelDeployment", "TrafficSplit", "DriftPolicy")
+CHILDREN = (
+    "Deployment",
+    "ControllerRevision",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Service",
+    "Pod",
+)
+GONE_SECONDS = 90.0
+
+
+def left(scene: Scene) -> list[str]:
+    """Return what is left of what a person or the operator made."""
+    kept = [f"{kind}/{item['metadata']['name']}" for kind in KINDS for item in scene.api.list(kind, scene.namespace)]
+    children = [
+        f"{kind}/{item['metadata']['name']}"
+        for kind in CHILDREN
+        for item in scene.api.list(kind, scene.namespace, "app.kubernetes.io/managed-by=penstock")
+    ]
+    return [*kept, *children]
+
+
+def make(scene: Scene, *names: str) -> None:
+    """Serve small models behind splits with policies."""
+    for name in names:
+        scene.apply(scene.deployment(name, replicas=1))
+    for name in names:
+        policy, split = example("driftpolicy"), example("trafficsplit")
+        for manifest in (policy, split):
+            manifest["metadata"]["name"] = name
+        policy["spec"]["target"]["name"] = name
+        split["spec"] |= {"stable": {"modelDeployment": name}, "policies": [name]}
+        split["spec"]["strategy"]["steps"] = steps(50, 100)
+        scene.apply(policy)
+        scene.apply(split)
+    for name in names:
+        scene.wait_ready("TrafficSplit", name)
+
+
+def wait_until_nothing_is_left(scene: Scene) -> None:
+    wait("nothing is left", lambda: left(scene) == [], seconds=GONE_SECONDS, picture=lambda: str(left(scene)))
+
+
+class TestDeletion:
+    def test_in_every_order_in_the_middle_of_rollouts(self, scene: Scene) -> None:
+        orders = list(itertools.permutations(KINDS))[::2]
+        names = [f"m{number}" for number in range(len(orders))]
+        make(scene, *names)
+        for name in names:
+            scene.change_model("tumor-v2.onnx", "2", name)
+        for turn in range(len(KINDS)):
+            for name, order in zip(names, orders, strict=True):
+                scene.delete(order[turn], name)
+        wait_until_nothing_is_left(scene)
+
+    def test_without_any_operator(self, scene: Scene, operators: Operators) -> None:
+        make(scene, "orphan")
+        operators.scale(0)
+        try:
+            for kind in KINDS:
+                scene.delete(kind, "orphan")
+            wait_until_nothing_is_left(scene)
+        finally:
+            operators.scale(2)
+
+    def test_the_namespace_with_all_that_is_in_it(self, api: Api, scene: Scene, operators: Operators) -> None:
+        doomed = Scene(api, f"{scene.namespace}-doomed")
+        doomed.prepare()
+        make(doomed, "tumor")
+        doomed.change_model("tumor-v2.onnx", "2")
+        started = {pod["metadata"]["uid"]: restarts(pod) for pod in operators.pods()}
+        api.delete("Namespace", doomed.namespace)
+        wait("the namespace is gone", lambda: api.get("Namespace", doomed.namespace) is None, seconds=GONE_SECONDS)
+        assert {pod["metadata"]["uid"]: restarts(pod) for pod in operators.pods()} == started
+
+
+def restarts(pod: dict[str, dict[str, list[dict[str, int]]]]) -> int:
+    return sum(status["restartCount"] for status in pod["status"].get("containerStatuses", []))

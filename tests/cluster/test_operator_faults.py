@@ -1,0 +1,165 @@
+"""An operator that is killed or frozen in the middle of a rollout: the end is the same, and there is one writer."""
+
+import random
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.cluster.api import Api, wait
+from tests.cluster.operators import AuditLog, Operators, is_alive
+from tests.cluster.scene import Scene, Traffic, steps
+
+pytestmark = pytest.mark.cluster
+
+SEED = 20260
+KILLS = 10
+SCHEDULE = (10, 25, 50, 75, 100)
+#: The longest that a lease outlives its holder, and some time to notice.
+TAKEOVER_SECONDS = 45.0
+_MASKED = frozenset({"lastTransitionTime", "at", "startedAt", "finishedAt", "port", "analysis", "evidence", "endpoint"})
+
+
+def masked(value: Any) -> Any:
+    """Return a status without what differs between any two runs: times, ports, and how much was counted."""
+    if isinstance(value, dict):
+        return {key: masked(item) for key, item in value.items() if key not in _MASKED}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    return value
+
+
+@pytest.fixture(scope="class")
+def undisturbed(api: Api, scene: Scene) -> Iterator[Scene]:
+    """A second namespace, where nothing is disturbed."""
+    made = Scene(api, f"{scene.namespace}-calm")
+    made.prepare()
+    yield made
+    api.delete("Namespace", made.namespace)
+
+
+class Watcher:
+    """Notes each weight that a candidate has, as the status tells it."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.seen: dict[str, list[int]] = {}
+
+    def look(self) -> bool:
+        """Take a look; return whether a rollout is in progress."""
+        status = self._scene.status("TrafficSplit")
+        for entry in status.get("candidates", []):
+            weights = self.seen.setdefault(entry["revision"], [0])
+            if entry.get("weight", 0) != weights[-1]:
+                weights.append(entry["weight"])
+        return status.get("phase") in {"Waiting", "Progressing"}
+
+    def watch(self, seconds: float) -> None:
+        """Look for some time."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.look()
+            time.sleep(0.2)
+
+
+def begin(scene: Scene, rate: int) -> Traffic:
+    scene.serve()
+    scene.split(schedule=steps(*SCHEDULE, hold="4s"))
+    traffic = scene.ask(rate=rate)
+    traffic.wait_until_routed()
+    return traffic
+
+
+class TestKilledOperator:
+    def test_ten_kills_in_a_rollout_change_neither_its_end_nor_its_schedule_nor_any_answer(
+        self, scene: Scene, undisturbed: Scene, local_operators: Operators
+    ) -> None:
+        chance = random.Random(SEED)
+        traffic = begin(scene, rate=60)
+        watcher = Watcher(scene)
+        changes = [("tumor-v2.onnx", "2")]
+        scene.change_model(*changes[0])
+        for _ in range(KILLS):
+            watcher.watch(chance.uniform(0.2, 3.0))
+            if not watcher.look():
+                # That rollout is over; there is another one, so that each kill hits one.
+                back = ("tumor-v1.onnx", "1") if len(changes) % 2 else ("tumor-v2.onnx", "2")
+                changes.append((back[0], f"{back[1]}-{len(changes)}"))
+                scene.change_model(*changes[-1])
+            kill_leader(local_operators)
+        last = scene.status("ModelDeployment")["latestRevision"]
+        wait(
+            "the last rollout is over",
+            lambda: not watcher.look() and scene.status("TrafficSplit").get("stableRevision") == last,
+            seconds=240,
+            picture=scene.picture,
+        )
+        scene.wait_ready("ModelDeployment")
+        local_operators.wait_ready(seconds=240)
+        for revision, weights in watcher.seen.items():
+            allowed = [0, *SCHEDULE]
+            assert set(weights) <= set(allowed), (revision, weights)
+            assert weights == sorted(weights), (revision, weights)
+        assert traffic.failed_otherwise() == {}
+        scene.delete("Pod", "client", grace_seconds=1)
+
+        begin(undisturbed, rate=120)
+        for change in changes:
+            revision = undisturbed.change_model(*change)
+            undisturbed.wait_phase(revision, "Promoted")
+        undisturbed.wait_ready("ModelDeployment")
+        for kind in ("TrafficSplit", "ModelDeployment"):
+            assert end_state(scene, kind) == end_state(undisturbed, kind)
+
+
+def end_state(scene: Scene, kind: str) -> Any:
+    """Return what the end of the run looks like, once what had to go has gone."""
+    name = "tumor"
+    wait("old pods go", lambda: len(scene.pods()) == 2, seconds=120, picture=scene.picture)
+    status = masked(scene.status(kind, name))
+    for revision in status.get("revisions", []):
+        revision.pop("createdAt", None)
+    return status
+
+
+def kill_leader(operators: Operators) -> None:
+    """Kill -9 the process that leads, or, where none does, one that is about to."""
+    candidates = [operators.leader(), *(pod["metadata"]["name"] for pod in operators.pods())]
+    for pod in candidates:
+        if pod and operators.send(pod, signal.SIGKILL) is not None:
+            return
+    # Both wait for the kubelet to start them again; the next moment comes.
+
+
+class TestFrozenLeader:
+    def test_a_frozen_leader_is_replaced_and_writes_nothing_when_it_goes_on(
+        self, scene: Scene, local_operators: Operators, audit_log: AuditLog
+    ) -> None:
+        local_operators.wait_ready(seconds=240)
+        traffic = begin(scene, rate=60)
+        leader = local_operators.leader()
+        changed = scene.change_model("tumor-v2.onnx", "2")
+        wait("the canary has traffic", lambda: scene.weight() > 0, seconds=90, picture=scene.picture)
+        pid = local_operators.send(leader, signal.SIGSTOP)
+        assert pid is not None
+        frozen_at = time.time()
+        try:
+            wait(
+                "the other takes over",
+                lambda: local_operators.leader() not in {leader, ""},
+                seconds=TAKEOVER_SECONDS,
+                picture=scene.picture,
+            )
+        finally:
+            local_operators.send(leader, signal.SIGCONT)
+        successor = local_operators.leader()
+        wait("the one that was frozen ends", lambda: not is_alive(pid), seconds=15)
+        scene.wait_phase(changed, "Promoted")
+        writes = list(audit_log.writes())
+        by_frozen = [write for write in writes if write.pod == leader and write.at > frozen_at + 0.5]
+        by_successor = [write for write in writes if write.pod == successor]
+        assert by_frozen == []
+        assert by_successor
+        assert traffic.failed_otherwise() == {}
+        local_operators.wait_ready(seconds=180)
