@@ -1,8 +1,10 @@
 """A whole cluster with Penstock in it, and a namespace for each test class."""
 
+import fcntl
 import itertools
 import os
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,8 @@ from tests.cluster.operators import AuditLog, Operators
 from tests.cluster.scene import Scene
 
 _NUMBERS = itertools.count(1)
+#: The kubelet starts a process that died some times after pauses of up to minutes.
+OPERATORS_READY_SECONDS = 300.0
 
 
 @pytest.fixture(scope="session")
@@ -24,15 +28,15 @@ def api() -> Iterator[Api]:
     found.close()
 
 
-@pytest.fixture(scope="session")
-def operators(api: Api) -> Operators:
+@pytest.fixture(scope="class")
+def operators(api: Api, turn: None) -> Operators:
     """The operator's replicas, all well."""
     found = Operators(api)
-    found.wait_ready()
+    found.wait_ready(seconds=OPERATORS_READY_SECONDS)
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="class")
 def local_operators(operators: Operators) -> Operators:
     """The operator's replicas where their processes can be reached: on a node that is this machine."""
     if any(operators.pid(pod["metadata"]["name"]) is None for pod in operators.pods()):
@@ -55,6 +59,15 @@ def audit_log(audit_log_path: Path) -> AuditLog:
     return AuditLog(audit_log_path)
 
 
+@pytest.fixture(scope="class", autouse=True)
+def turn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let classes run at the same time in several processes, but those that say ``alone = True`` each by itself."""
+    is_alone = getattr(request.cls, "alone", False)
+    with (Path(tempfile.gettempdir()) / "penstock-cluster-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        yield
+
+
 @pytest.fixture(scope="class")
 def scene(api: Api, operators: Operators, request: pytest.FixtureRequest) -> Iterator[Scene]:
     """A namespace of the class's own, with the example models."""
@@ -64,12 +77,3 @@ def scene(api: Api, operators: Operators, request: pytest.FixtureRequest) -> Ite
     if request.session.testsfailed:
         print(made.picture())  # noqa: T201 - pytest shows it beside the failure
     api.delete("Namespace", made.namespace)
-
-
-@pytest.fixture(scope="class")
-def later() -> Iterator[Callable[[Callable[[], object]], None]]:
-    """Take steps that are done when the class is over, last first."""
-    todo: list[Callable[[], object]] = []
-    yield todo.append
-    for step in reversed(todo):
-        step()

@@ -51,6 +51,12 @@ class Operators:
         self._api.merge("Deployment", NAME, NAMESPACE, {"spec": {"replicas": replicas}})
         self.wait_ready(replicas)
 
+    def replace_if_restarted(self, pod: str) -> None:
+        """Delete a pod whose container was started again before; its Deployment makes another one."""
+        found = self._api.get("Pod", pod, NAMESPACE) or {}
+        if any(status["restartCount"] for status in found.get("status", {}).get("containerStatuses", [])):
+            self._api.delete("Pod", pod, NAMESPACE, grace_seconds=0)
+
     def pid(self, pod: str) -> int | None:
         """Return the process of a pod's operator container, found by the environment that Kubernetes gave it."""
         for folder in Path("/proc").iterdir():

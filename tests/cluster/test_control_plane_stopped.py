@@ -17,6 +17,8 @@ STOP_SECONDS = float(os.environ.get("PENSTOCK_CONTROL_PLANE_STOP_SECONDS", "45")
 
 
 class TestStoppedControlPlane:
+    alone = True
+
     def test_answers_go_on_and_the_rollout_is_finished_afterwards(
         self, scene: Scene, local_operators: Operators
     ) -> None:

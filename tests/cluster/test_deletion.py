@@ -65,16 +65,6 @@ class TestDeletion:
                 scene.delete(order[turn], name)
         wait_until_nothing_is_left(scene)
 
-    def test_without_any_operator(self, scene: Scene, operators: Operators) -> None:
-        make(scene, "orphan")
-        operators.scale(0)
-        try:
-            for kind in KINDS:
-                scene.delete(kind, "orphan")
-            wait_until_nothing_is_left(scene)
-        finally:
-            operators.scale(2)
-
     def test_the_namespace_with_all_that_is_in_it(self, api: Api, scene: Scene, operators: Operators) -> None:
         doomed = Scene(api, f"{scene.namespace}-doomed")
         doomed.prepare()
@@ -84,6 +74,20 @@ class TestDeletion:
         api.delete("Namespace", doomed.namespace)
         wait("the namespace is gone", lambda: api.get("Namespace", doomed.namespace) is None, seconds=GONE_SECONDS)
         assert {pod["metadata"]["uid"]: restarts(pod) for pod in operators.pods()} == started
+
+
+class TestDeletionWithoutOperator:
+    alone = True
+
+    def test_without_any_operator(self, scene: Scene, operators: Operators) -> None:
+        make(scene, "orphan")
+        operators.scale(0)
+        try:
+            for kind in KINDS:
+                scene.delete(kind, "orphan")
+            wait_until_nothing_is_left(scene)
+        finally:
+            operators.scale(2)
 
 
 def restarts(pod: dict[str, dict[str, list[dict[str, int]]]]) -> int:

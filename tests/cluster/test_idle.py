@@ -18,6 +18,8 @@ CPU_CORES_MAX = 0.02
 
 
 class TestIdle:
+    alone = True
+
     def test_with_the_quickstarts_objects(
         self, api: Api, scene: Scene, local_operators: Operators, audit_log: AuditLog
     ) -> None:

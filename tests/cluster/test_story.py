@@ -139,17 +139,6 @@ class TestDisturbances:
                 scene.delete("Pod", pod)
                 wait("another is ready", lambda: ready(scene, selector) == 2, seconds=90, picture=scene.picture)
 
-    def test_operators_that_are_deleted_one_and_then_all_harm_nobody(
-        self, scene: Scene, traffic: Traffic, operators: Operators
-    ) -> None:
-        with unharmed(traffic):
-            scene.api.delete("Pod", operators.leader(), NAMESPACE)
-            changed = scene.change_model("tumor-v2.onnx", "2")
-            for pod in operators.pods():
-                scene.api.delete("Pod", pod["metadata"]["name"], NAMESPACE)
-            scene.wait_phase(changed, "Promoted")
-        operators.wait_ready()
-
     def test_a_split_that_is_deleted_and_made_again_moves_the_endpoint_and_loses_nothing(
         self, scene: Scene, traffic: Traffic
     ) -> None:
@@ -160,6 +149,21 @@ class TestDisturbances:
             scene.split(schedule=steps(25, 100))
             traffic.wait_until_routed()
         assert scene.get("Service")["spec"]["clusterIP"] == address
+
+
+class TestDeletedOperators:
+    alone = True
+
+    def test_operators_that_are_deleted_one_and_then_all_harm_nobody(
+        self, scene: Scene, traffic: Traffic, operators: Operators
+    ) -> None:
+        with unharmed(traffic):
+            scene.api.delete("Pod", operators.leader(), NAMESPACE)
+            changed = scene.change_model("tumor-v2.onnx", "2")
+            for pod in operators.pods():
+                scene.api.delete("Pod", pod["metadata"]["name"], NAMESPACE)
+            scene.wait_phase(changed, "Promoted")
+        operators.wait_ready()
 
 
 def ready(scene: Scene, selector: str) -> int:
