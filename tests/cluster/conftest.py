@@ -13,8 +13,6 @@ from tests.cluster.operators import AuditLog, Operators
 from tests.cluster.scene import Scene
 
 _NUMBERS = itertools.count(1)
-#: The kubelet starts a process that died some times after pauses of up to minutes.
-OPERATORS_READY_SECONDS = 300.0
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +30,9 @@ def api() -> Iterator[Api]:
 def operators(api: Api, turn: None) -> Operators:
     """The operator's replicas, all well."""
     found = Operators(api)
-    found.wait_ready(seconds=OPERATORS_READY_SECONDS)
+    for name in found.unready():
+        found.replace_if_restarted(name)
+    found.wait_ready()
     return found
 
 

@@ -51,8 +51,15 @@ class Operators:
         self._api.merge("Deployment", NAME, NAMESPACE, {"spec": {"replicas": replicas}})
         self.wait_ready(replicas)
 
+    def unready(self) -> list[str]:
+        """Return the pods that are not ready."""
+        return [pod["metadata"]["name"] for pod in self.pods() if not _is_ready(pod)]
+
     def replace_if_restarted(self, pod: str) -> None:
-        """Delete a pod whose container was started again before; its Deployment makes another one."""
+        """Delete a pod whose container was started again before; its Deployment makes another one.
+
+        The kubelet would start it again only after pauses of up to minutes.
+        """
         found = self._api.get("Pod", pod, NAMESPACE) or {}
         if any(status["restartCount"] for status in found.get("status", {}).get("containerStatuses", [])):
             self._api.delete("Pod", pod, NAMESPACE, grace_seconds=0)

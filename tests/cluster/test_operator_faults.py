@@ -63,9 +63,9 @@ class Watcher:
             time.sleep(0.2)
 
 
-def begin(scene: Scene, rate: int) -> Traffic:
+def begin(scene: Scene, *, rate: int, hold: str = "3s") -> Traffic:
     scene.serve()
-    scene.split(schedule=steps(*SCHEDULE, hold="4s"))
+    scene.split(schedule=steps(*SCHEDULE, hold=hold))
     traffic = scene.ask(rate=rate)
     traffic.wait_until_routed()
     return traffic
@@ -98,7 +98,6 @@ class TestKilledOperator:
             picture=scene.picture,
         )
         scene.wait_ready("ModelDeployment")
-        local_operators.wait_ready(seconds=240)
         for revision, weights in watcher.seen.items():
             allowed = [0, *SCHEDULE]
             assert set(weights) <= set(allowed), (revision, weights)
@@ -106,7 +105,7 @@ class TestKilledOperator:
         assert traffic.failed_otherwise() == {}
         scene.delete("Pod", "client", grace_seconds=1)
 
-        begin(undisturbed, rate=120)
+        begin(undisturbed, rate=200, hold="1s")
         for change in changes:
             revision = undisturbed.change_model(*change)
             undisturbed.wait_phase(revision, "Promoted")
@@ -147,7 +146,6 @@ class TestFrozenLeader:
     def test_a_frozen_leader_is_replaced_and_writes_nothing_when_it_goes_on(
         self, scene: Scene, local_operators: Operators, audit_log: AuditLog
     ) -> None:
-        local_operators.wait_ready(seconds=240)
         traffic = begin(scene, rate=60)
         leader = local_operators.leader()
         changed = scene.change_model("tumor-v2.onnx", "2")
@@ -173,4 +171,3 @@ class TestFrozenLeader:
         assert by_frozen == []
         assert by_successor
         assert traffic.failed_otherwise() == {}
-        local_operators.wait_ready(seconds=180)
