@@ -236,6 +236,8 @@ async def until_cached(process: OperatorProcess, kind: str, count: int, seconds:
         await asyncio.sleep(0.05)
 
 
+# The cable drops connections that were just being accepted; that is what it is for.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_deletion_that_no_watch_could_tell_of_is_found_out(
     people: People, namespace: str, start_operator: StartOperator, control_plane: ControlPlane, tmp_path: Path
 ) -> None:
@@ -255,6 +257,8 @@ async def test_a_deletion_that_no_watch_could_tell_of_is_found_out(
         await until_cached(process, "Service", 1, seconds=20)
 
 
+# The cable drops connections that were just being accepted; that is what it is for.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_cut_connection_loses_no_events(
     people: People, namespace: str, start_operator: StartOperator, control_plane: ControlPlane, tmp_path: Path
 ) -> None:

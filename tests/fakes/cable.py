@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
+import warnings
 from collections.abc import Coroutine
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +43,10 @@ class Cable:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        # Connections that were being accepted when the cable was cut for good have no owner who could close them.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
     def cut(self) -> None:
         """Close everything and refuse what comes."""
