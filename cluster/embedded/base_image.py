@@ -12,7 +12,6 @@ from .paths import cache_dir
 
 REFERENCE = "docker.io/library/debian:trixie-slim"
 SUITE = "trixie"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 # As in the official slim image: what nobody reads inside a container.
 DROPPED = (
     "./usr/share/doc/*",
@@ -48,12 +47,13 @@ def _archive() -> Path:
         return archive
     rootfs = cache_dir() / "images" / "rootfs.partial"
     partial = archive.with_name(f"{archive.name}.partial")
-    mirror = os.environ.get("PENSTOCK_DEBIAN_MIRROR", DEFAULT_MIRROR)
-    with step(f"debootstrap {SUITE} from {mirror}"):
+    # Without one debootstrap takes the mirror that it knows itself.
+    mirror = [chosen] if (chosen := os.environ.get("PENSTOCK_DEBIAN_MIRROR")) else []
+    with step(f"debootstrap {SUITE}"):
         # A killed debootstrap leaves /proc mounted in there.
         mounts.delete_tree(rootfs)
         rootfs.mkdir(parents=True)
-        shell.run(["debootstrap", "--variant=minbase", SUITE, rootfs, mirror])
+        shell.run(["debootstrap", "--variant=minbase", SUITE, rootfs, *mirror])
         mounts.unmount_below(rootfs)
         left_out = [f"--exclude={pattern}" for pattern in DROPPED]
         shell.run(["tar", "--numeric-owner", *left_out, "-cf", partial, "-C", rootfs, "."])
