@@ -58,6 +58,7 @@ class _Look:
     spec: TrafficSplitSpec
     deployment: Manifest
     target: ModelDeploymentSpec
+    policies: list[PolicyView]
     rollout: Rollout
     weights: dict[str, int]
     port: int
@@ -142,6 +143,7 @@ class TrafficSplitReconciler:
             spec=spec,
             deployment=deployment,
             target=target,
+            policies=policy_views(spec, ref.name, self._cluster.list(Kind.DRIFT_POLICY, ref.namespace)),
             rollout=parse_rollout(manifest.get("status", {})),
             weights=_weights(manifest),
             port=_port(manifest, splits),
@@ -235,15 +237,12 @@ class TrafficSplitReconciler:
         )
         return trial, world
 
-    def _policies(self, look: _Look) -> list[PolicyView]:
-        return policy_views(look.spec, look.name, self._cluster.list(Kind.DRIFT_POLICY, look.namespace))
-
     def _judge(self, ref: ObjectRef, look: _Look) -> Trial | None:
         """Judge what is new; between two ticks the last findings stand."""
         candidate, stable = look.rollout.candidate, look.rollout.stable
         if candidate is None or stable is None or not look.spec.policies:
             return None
-        policies = self._policies(look)
+        policies = look.policies
         ticks = [
             tick_of(tick.at, tick.counts, stable=stable, candidate=candidate.revision)
             for tick in self._sampler.take(ref.namespace, ref.name)
@@ -322,7 +321,7 @@ class TrafficSplitReconciler:
                 weights=weights,
                 acknowledgement=told,
                 routers=len(self._fleet.pods(look.namespace)),
-                policies=self._policies(look),
+                policies=look.policies,
                 router_trouble=self._fleet.trouble(look.namespace),
                 analysis=told_last if same or ended else (),
                 evidence=(trial.evidence if trial else look.status.get("evidence")) if same and not ended else None,
