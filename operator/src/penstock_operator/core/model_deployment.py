@@ -296,7 +296,7 @@ def _status(
     by_name = {revision.name: revision for revision in revisions}
     serving = by_name.get(stable) if stable else None
     wanted = observed.spec.replicas
-    model_name = observed.spec.serving.model_name or observed.name
+    model_name = names.served_model(observed.name, observed.spec)
     status: dict[str, Any] = {
         "observedGeneration": observed.manifest["metadata"]["generation"],
         "stableRevision": stable,

@@ -51,6 +51,11 @@ def revision_name(model_deployment: str, spec: ModelDeploymentSpec) -> str:
     return f"{model_deployment}-{hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH]}"
 
 
+def served_model(model_deployment: str, spec: ModelDeploymentSpec) -> str:
+    """Return the {model} of the endpoint's URL."""
+    return spec.serving.model_name or model_deployment
+
+
 def serving_name(model_deployment: str) -> str:
     """Return the name of the ServiceAccount and NetworkPolicy of a ModelDeployment's pods."""
     return f"{model_deployment}-serving"

@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
 from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
 from penstock_operator.core import names
 from penstock_operator.core.conditions import Conditions, Reason
@@ -169,12 +168,6 @@ def blocked_status(split: Manifest, problem: Problem, *, now: float) -> dict[str
     for type_, status in (("Ready", False), ("Stalled", True)):
         conditions.set(type_, status=status, reason=problem.reason, message=problem.message)
     return {**live, "observedGeneration": generation, "conditions": conditions.to_wire()}
-
-
-def model_name_of(deployment: Manifest) -> str:
-    """Return the {model} of the endpoint's URL."""
-    spec = ModelDeploymentSpec.parse(deployment["spec"])
-    return spec.serving.model_name or str(deployment["metadata"]["name"])
 
 
 def _conditions(report: Report, *, now: float) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from penstock_operator.core.commands import InvalidCommand, carry_out, parse_com
 from penstock_operator.core.conditions import Reason, timestamp
 from penstock_operator.core.difference import differs
 from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_service
+from penstock_operator.core.names import served_model
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.plan import EventRecord
@@ -23,7 +24,6 @@ from penstock_operator.core.traffic_split import (
     Problem,
     Report,
     blocked_status,
-    model_name_of,
     problem_of,
     revision_states,
     router_port,
@@ -315,7 +315,7 @@ class TrafficSplitReconciler:
             Report(
                 split=manifest,
                 spec=look.spec,
-                model_name=model_name_of(look.deployment),
+                model_name=served_model(look.spec.stable.model_deployment, look.target),
                 decision=decision,
                 port=look.port,
                 weights=weights,

@@ -37,7 +37,7 @@ def serving_pod_template(
     """
     serving = ServingEnvironment(
         model_path=f"{_MODELS}/model.onnx",
-        model_name=spec.serving.model_name or model_deployment,
+        model_name=names.served_model(model_deployment, spec),
         model_version=spec.model.version or "",
         revision=revision,
         namespace=namespace,
