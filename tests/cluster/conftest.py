@@ -8,11 +8,31 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.api import Api, kubeconfig_from_environment
+from tests.cluster.api import Api, kubeconfig_from_environment, wait
 from tests.cluster.operators import AuditLog, Operators
 from tests.cluster.scene import Scene
+from tests.cluster.stage import Stage, Stages
 
 _NUMBERS = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the classes: those that may share the cluster, then those that disturb it, then those that measure it.
+
+    Among the first the longest begin first, so that several processes end together. xdist keeps this order only with
+    ``--no-loadscope-reorder``.
+    """
+    mine = [(place, item) for place, item in enumerate(items) if item.get_closest_marker("cluster")]
+    ordered = sorted((item for _, item in mine), key=_turn_of)
+    for (place, _), item in zip(mine, ordered, strict=True):
+        items[place] = item
+
+
+def _turn_of(item: pytest.Item) -> tuple[bool, bool, float]:
+    is_quiet = item.get_closest_marker("quiet") is not None
+    is_alone = is_quiet or item.get_closest_marker("alone") is not None
+    lasts = 0.0 if is_alone else getattr(getattr(item, "cls", None), "lasts_seconds", 0.0)
+    return is_quiet, is_alone, -lasts
 
 
 @pytest.fixture(scope="session")
@@ -61,11 +81,39 @@ def audit_log(audit_log_path: Path) -> AuditLog:
 
 @pytest.fixture(scope="class", autouse=True)
 def turn(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let classes run at the same time in several processes, but those that say ``alone = True`` each by itself."""
-    is_alone = getattr(request.cls, "alone", False)
+    """Let classes run at the same time in several processes, but those marked alone or quiet each by itself."""
+    is_alone = any(request.node.get_closest_marker(mark) for mark in ("alone", "quiet"))
     with (Path(tempfile.gettempdir()) / "penstock-cluster-tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
         yield
+
+
+@pytest.fixture(scope="session")
+def stages(api: Api) -> Iterator[Stages]:
+    """Makes the stage when it is first asked for."""
+    made = Stages(api, f"e2e-stage-{os.getpid()}")
+    yield made
+    made.strike()
+
+
+@pytest.fixture
+def stage(stages: Stages, operators: Operators, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A model behind a split with a client, whole and at rest, that the tests share which disturb the operator."""
+    found = stages.stage()
+    failed_before = request.session.testsfailed
+    yield found
+    if request.session.testsfailed > failed_before:
+        print(found.scene.picture())  # noqa: T201 - pytest shows it beside the failure
+        stages.strike()
+
+
+@pytest.fixture
+def quiet(api: Api, stages: Stages, scene: Scene) -> None:
+    """Wait until nothing of other tests is left in the cluster."""
+    stages.strike()
+    names = [item["metadata"]["name"] for item in api.list("Namespace")]
+    ending = [name for name in names if name.startswith("e2e-") and name != scene.namespace]
+    wait("other tests' namespaces are gone", lambda: not any(api.get("Namespace", n) for n in ending), seconds=120)
 
 
 @pytest.fixture(scope="class")

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,18 +132,28 @@ class AuditLog:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = path.stat().st_size
+        self._since = time.time()
 
     def writes(self, *, accepted_only: bool = True) -> Iterator[Write]:
         """Yield the operator's writes, without those that keep its Lease."""
-        with self._path.open("rb") as log:
-            log.seek(self._offset)
-            for line in log:
-                if b"penstock-operator (" not in line or not line.endswith(b"\n"):
-                    continue
-                entry = json.loads(line)
-                if _is_write(entry) and (not accepted_only or entry["responseStatus"]["code"] < 400):
-                    yield _write(entry)
+        for line in lines(self._path, b"penstock-operator (", since=self._since):
+            entry = json.loads(line)
+            if _is_write(entry) and (not accepted_only or entry["responseStatus"]["code"] < 400):
+                write = _write(entry)
+                if write.at >= self._since:
+                    yield write
+
+
+def lines(path: Path, about: bytes, *, since: float = 0.0) -> Iterator[bytes]:
+    """Yield the whole lines of an audit log that contain ``about``, also of its files that were rotated away.
+
+    Files that were not written to ``since`` then are left out.
+    """
+    for file in sorted(path.parent.glob(f"{path.stem}*{path.suffix}")):
+        if file.stat().st_mtime < since:
+            continue
+        with file.open("rb") as log:
+            yield from (line for line in log if about in line and line.endswith(b"\n"))
 
 
 def _is_write(entry: Manifest) -> bool:

@@ -121,6 +121,8 @@ def ready_of(scene: Scene, kind: str, name: str = "tumor") -> Manifest:
 
 
 class TestBadModels:
+    lasts_seconds = 110
+
     @pytest.mark.parametrize("bad", BAD, ids=IDS)
     def test_a_model_that_cannot_be_served_is_told_and_gets_no_traffic(
         self, scene: Scene, traffic: Traffic, bad: Bad
@@ -228,6 +230,8 @@ def denial(scene: Scene) -> Iterator[Callable[[], None]]:
 
 
 class TestDeniedPods:
+    lasts_seconds = 50
+
     def test_a_quota_that_is_used_up_is_told_and_what_serves_goes_on(self, scene: Scene) -> None:
         scene.serve(replicas=1)
         scene.apply(
@@ -269,6 +273,8 @@ class TestDeniedPods:
 
 
 class TestBadReferences:
+    lasts_seconds = 60
+
     def test_a_split_of_a_missing_model_deployment_says_which_there_are(self, scene: Scene) -> None:
         scene.serve(replicas=1)
         split = example("trafficsplit")

@@ -92,6 +92,8 @@ def ours(manifest: Manifest | None) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("traffic")
 class TestChildren:
+    lasts_seconds = 70
+
     @pytest.mark.parametrize(("kind", "name"), CHILDREN)
     def test_a_deleted_child_comes_back(self, scene: Scene, kind: str, name: str) -> None:
         name = name.format(revision(scene))

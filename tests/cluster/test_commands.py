@@ -34,6 +34,8 @@ class Plugin:
 
 
 class TestCommands:
+    lasts_seconds = 50
+
     def test_a_rollout_is_shown_held_let_go_aborted_tried_again_and_promoted(self, scene: Scene) -> None:
         plugin = Plugin(scene)
         scene.serve(replicas=1)

@@ -1,4 +1,4 @@
-"""An operator that is killed or frozen in the middle of a rollout: the end is the same, and there is one writer."""
+"""An operator that is killed, frozen or deleted in a rollout: the end is the same, and there is one writer."""
 
 import random
 import signal
@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from tests.cluster.api import Api, wait
-from tests.cluster.operators import AuditLog, Operators, is_alive
+from tests.cluster.operators import NAMESPACE, AuditLog, Operators, is_alive
 from tests.cluster.scene import Scene, Traffic, steps
+from tests.cluster.stage import Stage
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.alone]
 
 SEED = 20260
 KILLS = 10
@@ -32,7 +33,7 @@ def masked(value: Any) -> Any:
 
 @pytest.fixture(scope="class")
 def undisturbed(api: Api, scene: Scene) -> Iterator[Scene]:
-    """A second namespace, where nothing is disturbed."""
+    """A second namespace, whose rollouts nothing disturbs."""
     made = Scene(api, f"{scene.namespace}-calm")
     made.prepare()
     yield made
@@ -63,7 +64,7 @@ class Watcher:
             time.sleep(0.2)
 
 
-def begin(scene: Scene, *, rate: int, hold: str = "3s") -> Traffic:
+def begin(scene: Scene, *, rate: int, hold: str) -> Traffic:
     scene.serve()
     scene.split(schedule=steps(*SCHEDULE, hold=hold))
     traffic = scene.ask(rate=rate)
@@ -72,13 +73,11 @@ def begin(scene: Scene, *, rate: int, hold: str = "3s") -> Traffic:
 
 
 class TestKilledOperator:
-    alone = True
-
     def test_ten_kills_in_a_rollout_change_neither_its_end_nor_its_schedule_nor_any_answer(
         self, scene: Scene, undisturbed: Scene, local_operators: Operators
     ) -> None:
         chance = random.Random(SEED)
-        traffic = begin(scene, rate=60)
+        traffic = begin(scene, rate=60, hold="3s")
         watcher = Watcher(scene)
         changes = [("tumor-v2.onnx", "2")]
         scene.change_model(*changes[0])
@@ -140,34 +139,40 @@ def kill_leader(operators: Operators) -> None:
     operators.replace_if_restarted(killed[0])
 
 
-class TestFrozenLeader:
-    alone = True
+class TestDeletedOperators:
+    def test_operators_that_are_deleted_one_and_then_all_harm_nobody(self, stage: Stage, operators: Operators) -> None:
+        with stage.unharmed():
+            stage.scene.api.delete("Pod", operators.leader(), NAMESPACE)
+            changed = stage.change_model()
+            for pod in operators.pods():
+                stage.scene.api.delete("Pod", pod["metadata"]["name"], NAMESPACE)
+            stage.end_rollout(changed)
 
+
+class TestFrozenLeader:
     def test_a_frozen_leader_is_replaced_and_writes_nothing_when_it_goes_on(
-        self, scene: Scene, local_operators: Operators, audit_log: AuditLog
+        self, stage: Stage, local_operators: Operators, audit_log: AuditLog
     ) -> None:
-        traffic = begin(scene, rate=60)
         leader = local_operators.leader()
-        changed = scene.change_model("tumor-v2.onnx", "2")
-        wait("the canary has traffic", lambda: scene.weight() > 0, seconds=90, picture=scene.picture)
-        pid = local_operators.send(leader, signal.SIGSTOP)
-        assert pid is not None
-        frozen_at = time.time()
-        try:
-            wait(
-                "the other takes over",
-                lambda: local_operators.leader() not in {leader, ""},
-                seconds=TAKEOVER_SECONDS,
-                picture=scene.picture,
-            )
-        finally:
-            local_operators.send(leader, signal.SIGCONT)
-        successor = local_operators.leader()
-        wait("the one that was frozen ends", lambda: not is_alive(pid), seconds=15)
-        scene.wait_phase(changed, "Promoted")
+        with stage.unharmed():
+            candidate = stage.begin_rollout()
+            pid = local_operators.send(leader, signal.SIGSTOP)
+            assert pid is not None
+            frozen_at = time.time()
+            try:
+                wait(
+                    "the other takes over",
+                    lambda: local_operators.leader() not in {leader, ""},
+                    seconds=TAKEOVER_SECONDS,
+                    picture=stage.scene.picture,
+                )
+            finally:
+                local_operators.send(leader, signal.SIGCONT)
+            successor = local_operators.leader()
+            wait("the one that was frozen ends", lambda: not is_alive(pid), seconds=15)
+            stage.end_rollout(candidate)
         writes = list(audit_log.writes())
         by_frozen = [write for write in writes if write.pod == leader and write.at > frozen_at + 0.5]
         by_successor = [write for write in writes if write.pod == successor]
         assert by_frozen == []
         assert by_successor
-        assert traffic.failed_otherwise() == {}

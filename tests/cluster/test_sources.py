@@ -131,6 +131,8 @@ def claim(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
 
 
 class TestSources:
+    lasts_seconds = 50
+
     def test_a_web_server(self, scene: Scene, web: str) -> None:
         serve(scene, "from-web", f"{web}/{FILE}")
 
