@@ -1,8 +1,8 @@
 """Runs every test: brings up what the tests need, runs pytest, takes down what it brought up, prints one total.
 
-Called by ``make test`` with the project's own Python environment. Tests without a cluster run one after the other;
-those on the cluster mostly wait, so several run at a time. A test that is skipped is a test that was not run: it fails
-the whole.
+Called by ``make test`` with the project's own Python environment. Tests on the cluster mostly wait. Those that disturb
+it run one after the other, beside the tests that need no cluster; then several of the others at a time; at last, with
+nothing beside them, those that measure. A test that is skipped is a test that was not run: it fails the whole.
 """
 
 import os
@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -39,7 +41,65 @@ def output(*arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def total(reports: list[Path]) -> Counter[str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of the tests that one call of pytest runs."""
+
+    name: str
+    arguments: tuple[str, ...]
+    slowest: int = 10
+
+    def command(self, folder: Path) -> list[str]:
+        """Return the call; its report comes into ``folder``."""
+        report = f"--junitxml={self.report(folder)}"
+        return [sys.executable, "-m", "pytest", "-q", f"--durations={self.slowest}", report, *self.arguments]
+
+    def report(self, folder: Path) -> Path:
+        """Return pytest's report."""
+        return folder / f"{self.name.replace(' ', '-')}.xml"
+
+    def log(self, folder: Path) -> Path:
+        """Return what pytest printed, where that was not the terminal."""
+        return self.report(folder).with_suffix(".log")
+
+
+WITHOUT_CLUSTER = Part(name="without a cluster", arguments=("-m", "not cluster"))
+DISTURBING = Part(name="that disturb the cluster", arguments=("-m", "cluster and alone"), slowest=20)
+SHARING = Part(
+    name="that share the cluster",
+    arguments=("-m", "cluster and not alone and not quiet", "-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"),
+    slowest=20,
+)
+MEASURING = Part(name="that measure", arguments=("-m", "cluster and quiet"))
+PARTS = (WITHOUT_CLUSTER, DISTURBING, SHARING, MEASURING)
+
+
+def run_part(part: Part, folder: Path, environment: dict[str, str]) -> int:
+    """Run one part; return pytest's exit status."""
+    say(f"tests {part.name}")
+    return subprocess.run(part.command(folder), cwd=ROOT, env=environment, check=False).returncode
+
+
+def run_beside(part: Part, background: Part, folder: Path, environment: dict[str, str]) -> list[int]:
+    """Run two parts at the same time; what the one in the background prints is shown when it has ended."""
+    log = background.log(folder)
+    with log.open("w") as output_:
+        beside = subprocess.Popen(
+            background.command(folder), cwd=ROOT, env=environment, stdout=output_, stderr=subprocess.STDOUT
+        )
+        try:
+            status = run_part(part, folder, environment)
+            say(f"tests {background.name}, begun at the same time")
+            beside.wait()
+        finally:
+            if beside.poll() is None:
+                beside.terminate()
+                beside.wait()
+    print(log.read_text(), flush=True)
+    return [status, beside.returncode]
+
+
+def total(reports: Iterable[Path]) -> Counter[str]:
     """Return how many tests passed, failed and were skipped, over all of pytest's reports."""
     totals: Counter[str] = Counter(failed=0, skipped=0, passed=0)
     for report in reports:
@@ -73,14 +133,11 @@ def main() -> None:
             environment={**environment, "CLUSTER": "embedded"},
         )
         environment["KUBECONFIG"] = output("up")
-        with tempfile.TemporaryDirectory() as folder:
-            reports = [Path(folder) / "alone.xml", Path(folder) / "cluster.xml"]
-            selections = [["-m", "not cluster"], ["-m", "cluster", "-n", "3", "--dist", "loadscope"]]
-            for report, selection in zip(reports, selections, strict=True):
-                say(f"pytest {' '.join(selection)}")
-                command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *selection]
-                statuses.append(subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode)
-            totals = total(reports)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            statuses += run_beside(WITHOUT_CLUSTER, DISTURBING, folder, environment)
+            statuses += [run_part(part, folder, environment) for part in (SHARING, MEASURING)]
+            totals = total(part.report(folder) for part in PARTS)
     finally:
         if ours:
             say("taking the cluster down")
