@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_contract.environment import FetchEnvironment, InvalidEnvironment, ServingEnvironment
+from penstock_contract.environment import ExtraFile, FetchEnvironment, InvalidEnvironment, ServingEnvironment
 
 SERVING = ServingEnvironment(model_name="fraud", revision="fraud-1", namespace="shop")
 FETCH = FetchEnvironment(uri="s3://models/a.onnx", sha256="ab" * 32)
@@ -31,7 +31,17 @@ def test_a_serving_environment_survives_the_way_through_variables(value: Serving
     assert ServingEnvironment.from_env(value.to_env()) == value
 
 
-@given(st.builds(FetchEnvironment, uri=TEXT, sha256=st.just("0f" * 32), max_bytes=st.integers(1, 2**60)))
+@given(
+    st.builds(
+        FetchEnvironment,
+        uri=TEXT,
+        sha256=st.just("0f" * 32),
+        max_bytes=st.integers(1, 2**60),
+        files=st.just(
+            (ExtraFile(path="a/w.bin", sha256="1a" * 32), ExtraFile(path="l.txt", sha256="2b" * 32, uri="s3://b/l"))
+        ),
+    )
+)
 def test_a_fetch_environment_survives_the_way_through_variables(value: FetchEnvironment) -> None:
     assert FetchEnvironment.from_env(value.to_env()) == value
 
@@ -73,3 +83,33 @@ def test_a_missing_variable_is_named() -> None:
 def test_what_is_not_a_sha256_is_refused(digest: str) -> None:
     with pytest.raises(InvalidEnvironment, match="PENSTOCK_FETCH_SHA256 must be the 64 hex digits"):
         replace(FETCH, sha256=digest)
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ('[{"path":"../w","sha256":"%s"}]' % ("0" * 64), "'../w' must be a relative path"),
+        ('[{"path":"/w","sha256":"%s"}]' % ("0" * 64), "'/w' must be a relative path"),
+        ('[{"path":".w","sha256":"%s"}]' % ("0" * 64), "'.w' must be a relative path"),
+        ('[{"path":"w","sha256":"0"}]', "the sha256 of 'w' must be the 64 hex digits"),
+        ('[{"path":"model.onnx","sha256":"%s"}]' % ("0" * 64), "names 'model.onnx' twice, or the model itself"),
+        ('[{"path":"w"}]', "must be a JSON list of"),
+        ('{"path":"w"}', "must be a JSON list of"),
+        ("nonsense", "must be a JSON list of"),
+    ],
+)
+def test_files_that_cannot_lie_beside_the_model_are_refused(files: str, says: str) -> None:
+    with pytest.raises(InvalidEnvironment, match=re.escape(says)):
+        FetchEnvironment.from_env({**FETCH.to_env(), "PENSTOCK_FETCH_FILES": files})
+
+
+def test_two_files_of_one_path_or_one_within_the_other_are_refused() -> None:
+    first = ExtraFile(path="a", sha256="0" * 64)
+    for path in ("a", "a/b"):
+        with pytest.raises(InvalidEnvironment, match="twice"):
+            replace(FETCH, files=(first, ExtraFile(path=path, sha256="0" * 64)))
+
+
+def test_what_was_not_asked_for_is_not_written() -> None:
+    """So that a version that knows more renders the same pod template for the same spec."""
+    assert "PENSTOCK_FETCH_FILES" not in FETCH.to_env()

@@ -1,7 +1,9 @@
 """What the operator writes into the environment of a serving pod's two containers, and how they read it back."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from pathlib import PurePosixPath
 from typing import Any, Self
 
 #: Where the fetching container leaves the model, and the server finds it.
@@ -11,6 +13,12 @@ SOURCE_MOUNT_DIR = "/source"
 
 _SERVING_PREFIX = "PENSTOCK_"
 _FETCH_PREFIX = "PENSTOCK_FETCH_"
+
+#: Marks a field that came after the first release: it is written only when it differs from its default, so that what
+#: was not asked for changes no pod template, and older servers are told nothing that they do not know.
+LATER: Mapping[str, bool] = {"later": True}
+_SHA256_DIGITS = 64
+_PATH_LENGTH_MAX = 255
 
 
 class InvalidEnvironment(ValueError):  # noqa: N818 - it names a state of the world, like the other errors here
@@ -56,12 +64,28 @@ class ServingEnvironment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExtraFile:
+    """A file that belongs to the model: ``path`` in the model's folder. Without ``uri`` it lies beside the model."""
+
+    path: str
+    sha256: str
+    uri: str = ""
+
+    def __post_init__(self) -> None:
+        if not is_inside(self.path):
+            raise InvalidEnvironment(
+                f"{_FETCH_PREFIX}FILES: {self.path!r} must be a relative path of letters, digits, '.', '_', '-' and "
+                "'/' that stays in the model's folder"
+            )
+        _check_sha256(f"{_FETCH_PREFIX}FILES: the sha256 of {self.path!r}", self.sha256)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FetchEnvironment:
     """Which model file the fetching container brings, from where, and within which limits.
 
-    ``credentials_dir`` is a mounted Secret with one file per key: AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL for s3; token, or username
-    and password, for http(s). Empty: no credentials.
+    ``credentials_dir`` is a mounted Secret with one file per key; docs/tasks/sources.md lists the keys of each source.
+    Empty: no credentials. ``max_bytes`` bounds all files together.
     """
 
     uri: str
@@ -71,51 +95,92 @@ class FetchEnvironment:
     max_bytes: int = 2 * 1024**3
     timeout_seconds: float = 600.0
     mount_dir: str = SOURCE_MOUNT_DIR
+    files: tuple[ExtraFile, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
         _check_not_empty(self, _FETCH_PREFIX, "uri", "destination", "mount_dir")
         _check_at_least(self, _FETCH_PREFIX, "max_bytes", 1)
         _check_at_least(self, _FETCH_PREFIX, "timeout_seconds", 1)
-        digits = self.sha256.lower()
-        if len(digits) != 64 or not set(digits) <= set("0123456789abcdef"):  # noqa: PLR2004 - hex digits of SHA-256
-            raise InvalidEnvironment(
-                f"{_FETCH_PREFIX}SHA256 must be the 64 hex digits that `sha256sum` prints, not {self.sha256!r}"
-            )
+        _check_sha256(f"{_FETCH_PREFIX}SHA256", self.sha256)
+        paths = [PurePosixPath(one.path) for one in self.files]
+        taken = {PurePosixPath(PurePosixPath(self.destination).name)}
+        for path in paths:
+            if path in taken or any(path in other.parents or other in path.parents for other in paths if other != path):
+                raise InvalidEnvironment(f"{_FETCH_PREFIX}FILES names {str(path)!r} twice, or the model itself")
+            taken.add(path)
 
     def to_env(self) -> dict[str, str]:
         """Return the variables that ``from_env`` reads back as an equal value."""
-        return _to_env(self, _FETCH_PREFIX)
+        variables = _to_env(replace(self, files=()), _FETCH_PREFIX)
+        if self.files:
+            variables[_FETCH_PREFIX + "FILES"] = json.dumps(
+                [{"path": one.path, "sha256": one.sha256, "uri": one.uri} for one in self.files], separators=(",", ":")
+            )
+        return variables
 
     @classmethod
     def from_env(cls, env: Mapping[str, str]) -> Self:
         """Read the variables; raise InvalidEnvironment naming the one that is missing or wrong."""
-        return cls(**_from_env(cls, _FETCH_PREFIX, env))
+        variable = _FETCH_PREFIX + "FILES"
+        values = _from_env(cls, _FETCH_PREFIX, {name: text for name, text in env.items() if name != variable})
+        return cls(**values, files=_files(variable, env.get(variable, "[]")))
+
+
+def is_inside(path: str) -> bool:
+    """Return whether a path may name a file in the model's folder: relative, plain, and never out of it.
+
+    >>> is_inside("weights/model.onnx.data"), is_inside("../secret"), is_inside("/etc/passwd"), is_inside(".hidden")
+    (True, False, False, False)
+    """
+    plain = path.isascii() and all(letter.isalnum() or letter in "._-/" for letter in path)
+    parts = path.split("/")
+    return plain and len(path) <= _PATH_LENGTH_MAX and all(part and not part.startswith(".") for part in parts)
+
+
+def _files(variable: str, text: str) -> tuple[ExtraFile, ...]:
+    try:
+        return tuple(ExtraFile(**entry) for entry in json.loads(text))
+    except InvalidEnvironment:
+        raise
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise InvalidEnvironment(
+            f'{variable} must be a JSON list of {{"path": …, "sha256": …, "uri": …}}, not {text[:100]!r}'
+        ) from None
 
 
 def _to_env(value: Any, prefix: str) -> dict[str, str]:
-    return {prefix + field.name.upper(): str(getattr(value, field.name)) for field in fields(value)}
+    return {
+        prefix + one.name.upper(): str(getattr(value, one.name))
+        for one in fields(value)
+        if not one.metadata.get("later") or getattr(value, one.name) != one.default
+    }
 
 
 def _from_env(cls: type, prefix: str, env: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for field in fields(cls):
-        variable = prefix + field.name.upper()
+    for one in fields(cls):
+        variable = prefix + one.name.upper()
         if variable in env:
-            values[field.name] = _parse(field, variable, env[variable])
-        elif field.default is MISSING:
+            values[one.name] = _parse(one, variable, env[variable])
+        elif one.default is MISSING:
             raise InvalidEnvironment(f"{variable} is not set")
     return values
 
 
-def _parse(field: Field[Any], variable: str, text: str) -> Any:
+def _parse(wanted: Field[Any], variable: str, text: str) -> Any:
     """Return ``text`` as the type of the field, which is one of str, int and float."""
-    if field.type is str:
+    if wanted.type is str:
         return text
     try:
-        return int(text) if field.type is int else float(text)
+        return int(text) if wanted.type is int else float(text)
     except ValueError:
-        kind = "a whole number" if field.type is int else "a number"
+        kind = "a whole number" if wanted.type is int else "a number"
         raise InvalidEnvironment(f"{variable} must be {kind}, not {text!r}") from None
+
+
+def _check_sha256(what: str, digest: str) -> None:
+    if len(digest) != _SHA256_DIGITS or not set(digest.lower()) <= set("0123456789abcdef"):
+        raise InvalidEnvironment(f"{what} must be the 64 hex digits that `sha256sum` prints, not {digest!r}")
 
 
 def _check_not_empty(value: Any, prefix: str, *names: str) -> None:
