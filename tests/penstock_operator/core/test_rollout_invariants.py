@@ -113,6 +113,7 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
     @rule(verb=st.sampled_from(VERBS), full=st.booleans(), revision=st.sampled_from([None, *REVISIONS]))
     def a_person_commands(self, verb: str, *, full: bool, revision: str | None) -> None:
         before = self.rollout
+        self.a_moment_passes()
         self.number += 1
         command = Command(id=str(self.number), verb=verb, by="ada", full=full, revision=revision)
         outcome = carry_out(command, before, self.steps, now=self.now)
@@ -136,7 +137,12 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
         for _ in range(looks):
             self.look()
 
+    def a_moment_passes(self) -> None:
+        """No two things happen at the same moment, so two ends of the same kind are told apart."""
+        self.now = round(self.now + 0.001, 3)
+
     def look(self) -> None:
+        self.a_moment_passes()
         world = World(
             now=self.now,
             latest=self.latest,
@@ -170,7 +176,8 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
             raised = after.candidate
             assert raised is not None
             assert raised.revision in world.warm or share(before) > 0, "nothing begins before routers know it"
-            if before.phase is Phase.PROGRESSING:
+            goes_on = before.candidate is not None and before.candidate.revision == raised.revision
+            if before.phase is Phase.PROGRESSING and goes_on:
                 self.check_raise(before, world)
         breached = any(found.verdict is Verdict.FAIL and found.rolls_back for found in world.findings or ())
         same = before.candidate is not None and world.latest in (None, before.candidate.revision)

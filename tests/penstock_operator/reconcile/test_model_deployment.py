@@ -388,12 +388,39 @@ async def test_a_child_that_somebody_deletes_comes_back_as_it_was(shop: Shop, ki
     after = shop.get(kind, name)
     for field in ("spec", "data", "automountServiceAccountToken"):
         left, right = before.get(field), after.get(field)
-        if pattern == "fraud":  # a new Service gets a new address
+        if kind is Kind.SERVICE and pattern != "fraud":  # only the endpoint asks for the address that it had
             left, right = ({**(side or {}), "clusterIP": "", "clusterIPs": []} for side in (left, right))
         assert right == left or kind is Kind.CONTROLLER_REVISION
     applied = [write for write in shop.cluster.writes[start:] if write.verb == "apply" and write.ref.kind is kind]
     assert len(applied) == 1
     assert await shop.writes_while_quiet() == []
+
+
+async def test_an_endpoint_whose_address_is_taken_meanwhile_comes_back_with_another_one(shop: Shop) -> None:
+    await serving(shop)
+    address = endpoint(shop)["clusterIP"]
+    taken = RequestRejected("spec.clusterIPs: provided IP is already allocated", 422, "Invalid")
+    shop.cluster.fail(taken, when=lambda verb, ref: (verb, ref.kind, ref.name) == ("apply", Kind.SERVICE, "fraud"))
+
+    shop.delete(Kind.SERVICE, "fraud")
+    await shop.settle()
+
+    other = endpoint(shop)["clusterIP"]
+    assert other != address
+    assert shop.status(MD, "fraud")["clusterIP"] == other
+    assert shop.condition(MD, "fraud", "Ready")["status"] == "True"
+    assert shop.rejections == []
+
+
+async def test_an_endpoint_that_came_back_keeps_its_address_when_it_moves_on(shop: Shop) -> None:
+    await serving(shop)
+    address = endpoint(shop)["clusterIP"]
+    shop.delete(Kind.SERVICE, "fraud")
+    await shop.settle()
+    new = await serving(shop, 2)
+
+    assert endpoint(shop)["selector"] == {REVISION: new}
+    assert endpoint(shop)["clusterIP"] == shop.status(MD, "fraud")["clusterIP"] == address
 
 
 EDITS: list[tuple[Kind, str, Any]] = [

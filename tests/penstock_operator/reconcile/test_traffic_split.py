@@ -775,6 +775,19 @@ async def test_a_service_name_that_somebody_else_has_is_told(shop: Shop) -> None
     assert shop.get(Kind.SERVICE, "front")["spec"]["selector"] == {"app": "theirs"}
 
 
+async def test_an_endpoint_of_the_splits_own_that_is_deleted_comes_back_with_its_address(shop: Shop) -> None:
+    shop.apply(MD, "fraud", model(1))
+    shop.apply(TS, "front", split_spec(policies=()))
+    await shop.run(10)
+    address = shop.get(Kind.SERVICE, "front")["spec"]["clusterIP"]
+    assert shop.status(TS, "front")["clusterIP"] == address
+
+    shop.delete(Kind.SERVICE, "front")
+    await shop.run(60)
+
+    assert shop.get(Kind.SERVICE, "front")["spec"]["clusterIP"] == address
+
+
 # --- deletion ---
 
 

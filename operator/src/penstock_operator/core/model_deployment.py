@@ -11,7 +11,15 @@ from penstock_operator.core import names
 from penstock_operator.core.conditions import Conditions, Reason
 from penstock_operator.core.difference import differs
 from penstock_operator.core.manifests import revision as children
-from penstock_operator.core.manifests.endpoint import Target, ToRevision, ToRouter, endpoint_service, endpoint_url
+from penstock_operator.core.manifests.endpoint import (
+    Target,
+    ToRevision,
+    ToRouter,
+    endpoint_address,
+    endpoint_service,
+    endpoint_url,
+    endpoint_write,
+)
 from penstock_operator.core.manifests.serving_access import network_policy, service_account
 from penstock_operator.core.manifests.serving_pod import ServingImage, serving_pod_template
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
@@ -30,6 +38,7 @@ _HOPELESS = frozenset(
         Termination.TOO_LARGE.value,
         Termination.UNKNOWN_OPERATOR.value,
         Termination.UNSAFE_EXTERNAL_DATA.value,
+        Termination.EXTERNAL_DATA_MISSING.value,
         Termination.EXTERNAL_DATA_UNSUPPORTED.value,
         Termination.LOAD_FAILED.value,
     }
@@ -74,6 +83,11 @@ class Observed:
     def namespace(self) -> str:
         """Its namespace."""
         return str(self.manifest["metadata"]["namespace"])
+
+    @property
+    def endpoint(self) -> Manifest | None:
+        """The live Service that clients know."""
+        return self.children.get(ObjectRef(kind=Kind.SERVICE, namespace=self.namespace, name=self.name))
 
     @property
     def status(self) -> dict[str, Any]:
@@ -149,9 +163,7 @@ def _remembered_stable(observed: Observed) -> str | None:
     """Return the stable revision from status or, when somebody wiped that, from where the endpoint points."""
     remembered = observed.status.get("stableRevision")
     if remembered is None:
-        service = observed.children.get(
-            ObjectRef(kind=Kind.SERVICE, namespace=observed.namespace, name=observed.name), {}
-        )
+        service = observed.endpoint or {}
         selected = service.get("spec", {}).get("selector", {}).get(names.REVISION)
         view = observed.revisions.get(selected)
         remembered = selected if view is not None and view.ready else None
@@ -265,7 +277,10 @@ def _writes(observed: Observed, revisions: list[_Revision], *, stable: str) -> I
     for manifest in (*first, endpoint, *scaled_down):
         ref = ref_of(kind_of(manifest), manifest)
         if ref not in observed.foreign and differs(observed.children.get(ref), manifest):
-            yield Apply(manifest=manifest)
+            if manifest is endpoint:
+                yield endpoint_write(endpoint, observed.endpoint, observed.status.get("clusterIP"))
+            else:
+                yield Apply(manifest=manifest)
     yield from _removals(observed, revisions)
 
 
@@ -302,6 +317,7 @@ def _status(
         "stableRevision": stable,
         "latestRevision": latest,
         "endpoint": endpoint_url(observed.name, observed.namespace, model_name),
+        "clusterIP": endpoint_address(observed.endpoint, observed.status.get("clusterIP")),
         "replicas": serving.ready if serving else 0,
         "readyReplicas": f"{serving.ready if serving else 0}/{wanted}",
         "selector": f"{names.MODEL_DEPLOYMENT}={observed.name}",

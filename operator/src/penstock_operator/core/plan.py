@@ -11,6 +11,8 @@ class Apply:
     """Server-side apply of a child, whole as we own it."""
 
     manifest: Manifest
+    otherwise: Manifest | None = None
+    """What to apply instead where the API server refuses ``manifest``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,6 +121,8 @@ class Report:
     model_name: str
     decision: Decision
     port: int
+    address: str | None = None
+    """ClusterIP of an endpoint of the split's own."""
     weights: Mapping[str, int]
     """What every router has acknowledged; empty before the first time."""
     acknowledgement: Acknowledgement | None
@@ -145,6 +147,8 @@ def split_status(report: Report, *, now: float) -> dict[str, Any]:
         "endpoint": endpoint_url(metadata["name"], metadata["namespace"], report.model_name),
         "conditions": _conditions(report, now=now),
     }
+    if report.address is not None:
+        status["clusterIP"] = report.address
     if report.weights:
         status["weights"] = [
             {"revision": revision, "weight": weight} for revision, weight in sorted(report.weights.items())

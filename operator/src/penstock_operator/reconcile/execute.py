@@ -6,7 +6,7 @@ from penstock_operator.core.manifests.ownership import shares_an_owner
 from penstock_operator.core.names import MANAGED_BY, OPERATOR
 from penstock_operator.core.objects import Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.plan import Apply, Delete, EventRecord, Plan
-from penstock_operator.ports import Cluster
+from penstock_operator.ports import Cluster, RequestRejected
 
 
 async def execute(plan: Plan, cluster: Cluster, about: Manifest) -> frozenset[ObjectRef]:
@@ -17,8 +17,8 @@ async def execute(plan: Plan, cluster: Cluster, about: Manifest) -> frozenset[Ob
     foreign = set()
     for write in plan.writes:
         match write:
-            case Apply(manifest=manifest):
-                if not await apply_own(cluster, manifest):
+            case Apply(manifest=manifest, otherwise=otherwise):
+                if not await apply_own(cluster, manifest, otherwise):
                     foreign.add(ref_of(kind_of(manifest), manifest))
             case Delete(ref=ref, uid=uid):
                 await cluster.delete(ref, uid=uid)
@@ -27,7 +27,7 @@ async def execute(plan: Plan, cluster: Cluster, about: Manifest) -> frozenset[Ob
     return frozenset(foreign)
 
 
-async def apply_own(cluster: Cluster, manifest: Manifest) -> bool:
+async def apply_own(cluster: Cluster, manifest: Manifest, otherwise: Manifest | None = None) -> bool:
     """Apply a child unless an object of that name is not ours; return whether it was applied."""
     ref = ref_of(kind_of(manifest), manifest)
     live = cluster.get(ref)
@@ -36,7 +36,12 @@ async def apply_own(cluster: Cluster, manifest: Manifest) -> bool:
         live = await cluster.fetch_live(ref)
     if live is not None and not _is_ours(live, manifest):
         return False
-    await cluster.apply(manifest)
+    try:
+        await cluster.apply(manifest)
+    except RequestRejected:
+        if otherwise is None:
+            raise
+        await cluster.apply(otherwise)
     return True
 
 

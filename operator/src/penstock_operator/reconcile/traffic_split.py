@@ -11,7 +11,7 @@ from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION, Tra
 from penstock_operator.core.commands import InvalidCommand, carry_out, parse_command
 from penstock_operator.core.conditions import Reason, timestamp
 from penstock_operator.core.difference import differs
-from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_service
+from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_address, endpoint_service, endpoint_write
 from penstock_operator.core.names import served_model
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.phases import Phase
@@ -182,8 +182,10 @@ class TrafficSplitReconciler:
         """Make or mend the Service of a split that has a name of its own."""
         service = endpoint_service(look.manifest, ToRouter(port=look.port))
         ref = ref_of(kind_of(service), service)
+        live = self._cluster.get(ref)
+        write = endpoint_write(service, live, look.status.get("clusterIP"))
         try:
-            if not differs(self._cluster.get(ref), service) or await apply_own(self._cluster, service):
+            if not differs(live, service) or await apply_own(self._cluster, write.manifest, write.otherwise):
                 return None
         except RequestRejected as error:
             return Problem(reason=Reason.REJECTED_BY_SERVER, message=str(error))
@@ -299,6 +301,13 @@ class TrafficSplitReconciler:
             self._observer.weights_acknowledged(self._monotonic() - started)
         return told
 
+    def _address(self, look: _Look) -> str | None:
+        """Return the ClusterIP of a split that has a name of its own; else the ModelDeployment tells it."""
+        if look.deployment["metadata"]["name"] == look.manifest["metadata"]["name"]:
+            return None
+        ref = ObjectRef(kind=Kind.SERVICE, namespace=look.namespace, name=look.manifest["metadata"]["name"])
+        return endpoint_address(self._cluster.get(ref), look.status.get("clusterIP"))
+
     async def _write(self, turn: _Turn, told: Acknowledgement | None, weights: dict[str, int]) -> None:
         look, decision, trial = turn.look, turn.decision, turn.trial
         ref = ref_of(Kind.TRAFFIC_SPLIT, look.manifest)
@@ -318,6 +327,7 @@ class TrafficSplitReconciler:
                 model_name=served_model(look.spec.stable.model_deployment, look.target),
                 decision=decision,
                 port=look.port,
+                address=self._address(look),
                 weights=weights,
                 acknowledgement=told,
                 routers=len(self._fleet.pods(look.namespace)),

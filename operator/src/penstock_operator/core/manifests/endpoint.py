@@ -6,6 +6,7 @@ from penstock_operator.core import names
 from penstock_operator.core.manifests.ownership import controller_reference
 from penstock_operator.core.manifests.serving_pod import HTTP_PORT
 from penstock_operator.core.objects import Manifest
+from penstock_operator.core.plan import Apply
 
 PORT = 80
 
@@ -49,6 +50,24 @@ def endpoint_service(owner: Manifest, target: Target) -> Manifest:
             "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": target_port}],
         },
     }
+
+
+def endpoint_write(service: Manifest, live: Manifest | None, address: str | None) -> Apply:
+    """Return the write that makes or mends an endpoint.
+
+    One that was deleted asks for the ``address`` that it had: clients and their DNS caches know it still. Somebody else
+    may have got it meanwhile; then any other one will do.
+    """
+    if live is not None or address is None:
+        return Apply(manifest=service)
+    as_it_was = {**service, "spec": {**service["spec"], "clusterIP": address}}
+    return Apply(manifest=as_it_was, otherwise=service)
+
+
+def endpoint_address(live: Manifest | None, remembered: str | None) -> str | None:
+    """Return the ClusterIP of an endpoint, also while it is not there."""
+    address: str | None = (live or {}).get("spec", {}).get("clusterIP")
+    return address or remembered
 
 
 def endpoint_url(name: str, namespace: str, model_name: str) -> str:
