@@ -46,7 +46,7 @@ def test_the_sentence_of_a_failed_error_rate_holds_both_shares_and_the_evidence(
     _, judgement = after(ERRORS, tick)
     assert judgement.verdict is Verdict.FAIL
     assert judgement.evidence >= judgement.limit
-    assert judgement.message == "3.1% of 1240 against 0.4% of 11160 (evidence 1.7e10 > 20)"
+    assert judgement.message == "3.1% of 1240 against 0.4% of 11160 (evidence 3.3e11 > 20)"
     assert judgement.candidate is not None
     assert (judgement.candidate.n, judgement.candidate.value) == (1240, 38 / 1240)
 
@@ -55,7 +55,7 @@ def test_the_sentence_of_a_pass_holds_the_evidence_for_the_candidate() -> None:
     tick = Tick(at=1, stable=ArmCounts(requests=9000, errors=0), candidate=ArmCounts(requests=1000, errors=0))
     _, judgement = after(ERRORS, tick)
     assert judgement.verdict is Verdict.PASS
-    assert judgement.message == "0% of 1000 against 0% of 9000 (acceptance 57 > 20)"
+    assert judgement.message == "0% of 1000 against 0% of 9000 (acceptance 30 > 20)"
 
 
 def test_the_sentence_of_undecided_holds_both_evidences() -> None:

@@ -87,7 +87,7 @@ def test_evidence_outlives_a_new_name_and_a_new_budget_share() -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        {"schema": 2},
+        {"schema": 1},
         {"ticks": -1},
         {"ticks": 1.5},
         {"ticks": 0},

@@ -31,7 +31,7 @@ class Metric(ApiModel):
     limit: str | None = None
     quantile: float | None = None
     tolerate_ratio: float = 1.2
-    tolerate_difference: float = 0.001
+    tolerate_difference: float = 0.0
     accept_ratio: float = 2.0
     accept_difference: float = 0.005
     critical: bool = False

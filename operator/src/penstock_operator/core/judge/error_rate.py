@@ -19,8 +19,10 @@ def against_stable(
     worse = likelihood.log_worse_than_stable(
         here, there, ratio=metric.tolerate_ratio, difference=metric.tolerate_difference
     )
-    better = likelihood.log_better_than_stable(
-        here, there, ratio=metric.accept_ratio, difference=metric.accept_difference
+    # To be below the larger of two bounds is to be below one of them: half of the bet is on each.
+    better = (
+        *likelihood.log_better_than_stable(here, there, ratio=metric.accept_ratio, difference=0.0),
+        *likelihood.log_better_than_stable(here, there, ratio=1.0, difference=metric.accept_difference),
     )
     return replace(
         advance(state, worse=(worse,), better=better),

@@ -9,13 +9,13 @@ class ErrorRateAgainstStable:
     """The candidate's share of errors against the concurrent stable's, p1 against p0.
 
     It is worse where p1 > tolerate_ratio * p0 + tolerate_difference, and good enough to promote where
-    p1 < accept_ratio * p0 + accept_difference. Differences are shares of requests (0.001: one in a thousand).
+    p1 < max(accept_ratio * p0, p0 + accept_difference). Differences are shares of requests (0.001: one in a thousand).
     A ``critical`` metric gets a double share of the false-alarm budget.
     """
 
     name: str
     tolerate_ratio: float = 1.2
-    tolerate_difference: float = 0.001
+    tolerate_difference: float = 0.0
     accept_ratio: float = 2.0
     accept_difference: float = 0.005
     critical: bool = False

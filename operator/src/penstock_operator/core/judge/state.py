@@ -6,9 +6,9 @@ from typing import Any, Self
 
 from penstock_operator.core.judge.histogram import Comparison
 from penstock_operator.core.judge.likelihood import BETTER_BY, WORSE_BY
-from penstock_operator.core.judge.metrics import Metric, definition_of
+from penstock_operator.core.judge.metrics import ErrorRateAgainstStable, Metric, definition_of
 
-_SCHEMA = 1
+_SCHEMA = 2
 
 
 class EvidenceRefused(ValueError):  # noqa: N818
@@ -95,19 +95,20 @@ class EvidenceState:
                     for candidate, stable, share in data["comparisons"]
                 ),
             )
-            state._require_fitting_shapes()
+            state._require_fitting_shapes(metric)
         except (KeyError, TypeError, ValueError) as error:
             raise EvidenceRefused(
                 f"{metric.name}: kept evidence is damaged ({error}); evidence begins afresh"
             ) from error
         return state
 
-    def _require_fitting_shapes(self) -> None:
+    def _require_fitting_shapes(self, metric: Metric) -> None:
         guesses = (len(WORSE_BY),) * (max(1, len(self.comparisons)) if self.ticks else 0)
         if tuple(len(logs) for logs in self.against) != guesses:
             raise ValueError(f"against should hold {guesses} numbers")
-        if len(self.in_favour) != (len(BETTER_BY) if self.ticks else 0):
-            raise ValueError(f"inFavour should hold {len(BETTER_BY)} numbers")
+        bounds = 2 if isinstance(metric, ErrorRateAgainstStable) else 1
+        if len(self.in_favour) != (bounds * len(BETTER_BY) if self.ticks else 0):
+            raise ValueError(f"inFavour should hold {bounds * len(BETTER_BY)} numbers")
         buckets = len(self.le) + 1 if self.le else 0
         if any(len(totals.latency) not in {0, buckets} for totals in (self.stable, self.candidate)):
             raise ValueError(f"latency should hold {buckets} counts")
