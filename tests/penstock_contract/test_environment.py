@@ -25,6 +25,7 @@ TEXT = st.text(min_size=1)
         concurrency_max=st.integers(1, 10**6),
         queue_max=st.integers(0, 10**6),
         drain_seconds=st.floats(0, 1e6),
+        grpc_port=st.integers(-1, 65535),
     )
 )
 def test_a_serving_environment_survives_the_way_through_variables(value: ServingEnvironment) -> None:
@@ -67,6 +68,8 @@ def test_what_has_a_default_may_be_left_out() -> None:
         ("PENSTOCK_DRAIN_SECONDS", "long", "PENSTOCK_DRAIN_SECONDS must be a number, not 'long'"),
         ("PENSTOCK_CONCURRENCY_MAX", "0", "PENSTOCK_CONCURRENCY_MAX must be at least 1, not 0"),
         ("PENSTOCK_MODEL_NAME", "", "PENSTOCK_MODEL_NAME is empty"),
+        ("PENSTOCK_GRPC_PORT", "-2", "PENSTOCK_GRPC_PORT must be at least -1, not -2"),
+        ("PENSTOCK_GRPC_PORT", "65536", "PENSTOCK_GRPC_PORT must be at most 65535, not 65536"),
     ],
 )
 def test_a_wrong_value_is_refused_by_the_name_of_its_variable(variable: str, text: str, message: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock_contract.environment import InvalidEnvironment, ServingEnvironment
+from penstock_contract.environment import GRPC_OFF, InvalidEnvironment, ServingEnvironment
 from penstock_server.settings import read
 
 POD = ServingEnvironment(model_name="fraud", revision="fraud-1", namespace="shop").to_env()
@@ -25,6 +25,26 @@ def test_on_a_laptop_everything_can_be_said() -> None:
     settings = read(arguments, {})
     assert (settings.serving.model_name, settings.serving.model_version, settings.host) == ("n", "7", "::1")
     assert (settings.serving.http_port, settings.serving.management_port) == (0, 9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "port"),
+    [
+        ([], 9000),
+        (["--port", "0"], 0),
+        (["--port", "8000"], 9000),
+        (["--grpc-port", "9001"], 9001),
+        (["--grpc-port", "off"], GRPC_OFF),
+    ],
+)
+def test_on_a_laptop_grpc_has_its_port_or_none(arguments: list[str], port: int) -> None:
+    assert read(["m.onnx", *arguments], {}).serving.grpc_port == port
+
+
+def test_a_port_of_grpc_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(["m.onnx", "--grpc-port", "none"], {})
+    assert "--grpc-port: must be a port, 0 for any free one, or off, not 'none'" in capsys.readouterr().err
 
 
 def test_in_a_pod_the_environment_says_all() -> None:

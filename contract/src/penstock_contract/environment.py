@@ -10,6 +10,8 @@ from typing import Any, Self
 MODEL_PATH = "/models/model.onnx"
 #: Where a persistent volume claim or a ConfigMap that holds the model is mounted.
 SOURCE_MOUNT_DIR = "/source"
+#: The port that says that nothing is served over gRPC.
+GRPC_OFF = -1
 
 _SERVING_PREFIX = "PENSTOCK_"
 _FETCH_PREFIX = "PENSTOCK_FETCH_"
@@ -41,6 +43,7 @@ class ServingEnvironment:
     management_port: int = 8081
     drain_seconds: float = 15.0
     max_connection_age_seconds: float = 30.0
+    grpc_port: int = field(default=9000, metadata=LATER)  # GRPC_OFF: no gRPC
 
     def __post_init__(self) -> None:
         _check_not_empty(self, _SERVING_PREFIX, "model_name", "revision", "namespace", "model_path")
@@ -52,6 +55,8 @@ class ServingEnvironment:
         for port in ("http_port", "management_port"):
             _check_at_least(self, _SERVING_PREFIX, port, 0)
             _check_at_most(self, _SERVING_PREFIX, port, 65535)
+        _check_at_least(self, _SERVING_PREFIX, "grpc_port", GRPC_OFF)
+        _check_at_most(self, _SERVING_PREFIX, "grpc_port", 65535)
 
     def to_env(self) -> dict[str, str]:
         """Return the variables that ``from_env`` reads back as an equal value."""

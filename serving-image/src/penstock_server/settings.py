@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock_contract.environment import InvalidEnvironment, ServingEnvironment
+from penstock_contract.environment import GRPC_OFF, InvalidEnvironment, ServingEnvironment
 from penstock_contract.termination import TERMINATION_LOG, TERMINATION_LOG_VARIABLE
 
 _LAPTOP_TIMEOUT_SECONDS = 30.0
+_GRPC_PORT = 9000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,7 @@ def read(arguments: Sequence[str], env: Mapping[str, str]) -> Settings:
         request_timeout_seconds=_LAPTOP_TIMEOUT_SECONDS,
         http_port=options.port,
         management_port=options.management_port,
+        grpc_port=_grpc_port(options),
         drain_seconds=0,
     )
     return Settings(
@@ -61,6 +63,21 @@ def _name_of(model: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(model).stem).strip("-") or "model"
 
 
+def _grpc_port(options: argparse.Namespace) -> int:
+    if options.grpc_port is not None:
+        return int(options.grpc_port)
+    # Who lets the machine choose one port has not thought of the other.
+    return _GRPC_PORT if options.port else 0
+
+
+def _port_or_off(text: str) -> int:
+    if text == "off":
+        return GRPC_OFF
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a port, 0 for any free one, or off, not {text!r}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="penstock-server",
@@ -74,5 +91,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=8080, help="port of the protocol, 0: any free one (default: 8080)")
     parser.add_argument(
         "--management-port", type=int, default=8081, help="port of probes and metrics, 0: any free one (default: 8081)"
+    )
+    parser.add_argument(
+        "--grpc-port",
+        type=_port_or_off,
+        help="port of gRPC, 0: any free one, off: none (default: 9000, and 0 where --port is 0)",
     )
     return parser
