@@ -3,7 +3,7 @@
 # make check   format, lint, types, import contracts, chart: seconds
 # make down    removes all of it
 .DEFAULT_GOAL := help
-.PHONY: help up install quickstart down test check format setup tools images docs env bench-router bench-judge
+.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge
 PYTHON ?= python3
 CLUSTER ?=
 RESULTS := benchmarks/results
@@ -52,6 +52,10 @@ env:  ## print what a shell needs: eval "$$(make -s env)"
 docs: setup  ## the generated pages of docs/
 	.venv/bin/python docs/generate.py
 	.venv/bin/python docs/draw_rollout.py
+
+grpc-schema: setup  ## compile inference.proto, after a change of it
+	cd serving-image/src/penstock_server/grpc_service && $(CURDIR)/.venv/bin/python -m grpc_tools.protoc -I . \
+	  --descriptor_set_out=inference.binpb inference.proto
 
 bench-judge: setup  ## false alarms and delays of the judge
 	.venv/bin/python benchmarks/judge_false_alarms.py
