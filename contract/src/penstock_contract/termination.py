@@ -25,6 +25,8 @@ class Reason(StrEnum):
     NOT_ONNX = "NotOnnx"
     UNKNOWN_OPERATOR = "UnknownOperator"
     UNSAFE_EXTERNAL_DATA = "UnsafeExternalData"
+    EXTERNAL_DATA_MISSING = "ExternalDataMissing"
+    #: Said by servers before files could lie beside a model.
     EXTERNAL_DATA_UNSUPPORTED = "ExternalDataUnsupported"
     LOAD_FAILED = "LoadFailed"
     WARMUP_FAILED = "WarmupFailed"

@@ -12,8 +12,8 @@ import pytest
 from penstock_contract.termination import Reason
 from penstock_server.fetch import download
 from penstock_server.fetch.download import Download, Limits, Timing
-from penstock_server.fetch.failure import FetchFailed, unavailable
-from penstock_server.fetch.source import Stream
+from penstock_server.fetch.failure import ContentChanged, FetchFailed, unavailable
+from penstock_server.fetch.source import Position, Stream
 
 Attempt = FetchFailed | Sequence[bytes | FetchFailed]
 
@@ -21,18 +21,24 @@ Attempt = FetchFailed | Sequence[bytes | FetchFailed]
 class ScriptedSource:
     """Plays one attempt after the other; the last one again and again."""
 
-    def __init__(self, *attempts: Attempt, size: int | None = None) -> None:
+    def __init__(self, *attempts: Attempt, size: int | None = None, tag: str = "") -> None:
         self.attempts = list(attempts)
         self.size = size
+        self.tag = tag
         self.opened = 0
+        self.positions: list[Position | None] = []
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Stream]:
+    async def open(self, position: Position | None = None) -> AsyncIterator[Stream]:
+        self.positions.append(position)
         attempt = self.attempts[min(self.opened, len(self.attempts) - 1)]
         self.opened += 1
         if isinstance(attempt, FetchFailed):
             raise attempt
-        yield Stream(size=self.size, chunks=self.chunks(attempt))
+        yield Stream(size=self.size, chunks=self.chunks(attempt), start=self.start(position), tag=self.tag)
+
+    def start(self, position: Position | None) -> int:
+        return position.bytes if position else 0
 
     async def chunks(self, attempt: Sequence[bytes | FetchFailed], /) -> AsyncIterator[bytes]:
         for chunk in attempt:
@@ -139,7 +145,7 @@ async def test_a_source_that_does_not_open_does_not_hold_us(
 ) -> None:
     class Stuck(ScriptedSource):
         @asynccontextmanager
-        async def open(self) -> AsyncIterator[Stream]:
+        async def open(self, position: Position | None = None) -> AsyncIterator[Stream]:  # noqa: ARG002
             await asyncio.Event().wait()
             yield Stream(size=0, chunks=self.chunks([]))
 
@@ -176,8 +182,64 @@ async def test_a_large_download_tells_how_far_it_is(tmp_path: Path, clock: Clock
     class Slow(ScriptedSource):
         async def chunks(self, _: Sequence[bytes | FetchFailed], /) -> AsyncIterator[bytes]:
             for _second in range(5):
-                await clock.sleep(2)
+                await clock.sleep(1)
+                yield b"x"
+                await clock.sleep(1)
+                yield b"xxx"
+
+    await make(Slow([], size=20), tmp_path / "model", clock).run()
+    told = [line for line in LINES if line["event"] == "fetching"]
+    assert [line["bytes"] for line in told] == [4, 8, 12, 16, 20]
+    assert {line["bytes_per_second"] for line in told} == {2}
+    assert [line["seconds_left"] for line in told] == [8.0, 6.0, 4.0, 2.0, 0.0]
+
+
+async def test_progress_is_not_told_more_often_than_every_two_seconds(tmp_path: Path, clock: Clock) -> None:
+    class Fast(ScriptedSource):
+        async def chunks(self, _: Sequence[bytes | FetchFailed], /) -> AsyncIterator[bytes]:
+            for _tick in range(50):
+                await clock.sleep(0.1)
                 yield b"x"
 
-    await make(Slow([]), tmp_path / "model", clock).run()
-    assert [line["bytes"] for line in LINES if line["event"] == "fetching"] == [2, 4]
+    await make(Fast([]), tmp_path / "model", clock).run()
+    assert [line["bytes"] for line in LINES if line["event"] == "fetching"] == [20, 40]
+
+
+async def test_a_broken_stream_goes_on_where_it_ended(tmp_path: Path, clock: Clock) -> None:
+    source = ScriptedSource([b"ab", unavailable("cut")], [b"c", unavailable("cut")], [b"de"], size=5, tag='"v1"')
+    download_ = make(source, tmp_path / "model", clock)
+    assert await download_.run() == hashlib.sha256(b"abcde").hexdigest()
+    assert (tmp_path / "model").read_bytes() == b"abcde"
+    assert source.positions == [None, Position(bytes=2, tag='"v1"'), Position(bytes=3, tag='"v1"')]
+    assert (download_.continued, download_.bytes) == (True, 5)
+
+
+async def test_a_source_that_begins_anew_is_written_anew(tmp_path: Path, clock: Clock) -> None:
+    class Forgetful(ScriptedSource):
+        def start(self, position: Position | None) -> int:  # noqa: ARG002
+            return 0
+
+    source = Forgetful([b"old old old", unavailable("cut")], [b"abc"], tag='"v1"')
+    download_ = make(source, tmp_path / "model", clock)
+    assert await download_.run() == hashlib.sha256(b"abc").hexdigest()
+    assert (tmp_path / "model").read_bytes() == b"abc"
+    assert not download_.continued
+
+
+async def test_content_that_changed_meanwhile_is_read_from_its_start(tmp_path: Path, clock: Clock) -> None:
+    source = ScriptedSource([b"ab", unavailable("cut")], ContentChanged("it"), [b"xyz"], size=3, tag='"v1"')
+    assert await make(source, tmp_path / "model", clock).run() == hashlib.sha256(b"xyz").hexdigest()
+    assert source.positions == [None, Position(bytes=2, tag='"v1"'), None]
+
+
+async def test_a_source_that_begins_somewhere_else_is_not_believed(tmp_path: Path, clock: Clock) -> None:
+    class Elsewhere(ScriptedSource):
+        def start(self, position: Position | None) -> int:
+            return 1 if position else 0
+
+    source = Elsewhere([b"ab", unavailable("cut")], [b"b"], [b"abc"], tag='"v1"')
+    await make(source, tmp_path / "model", clock).run()
+    assert (tmp_path / "model").read_bytes() == b"abc"
+    assert [line["error"] for line in LINES if line["event"] == "retrying"][1] == (
+        "the source began at byte 1 instead of 2"
+    )

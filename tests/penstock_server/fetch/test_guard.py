@@ -1,5 +1,8 @@
 """What must not be loaded does not get past the guard, wherever in the file it hides."""
 
+import bz2
+import gzip
+import lzma
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -99,15 +102,69 @@ def test_external_data_outside_the_folder_is_refused_as_unsafe(location: str) ->
     assert refusal(onnx_models.with_external_data(location)) is Reason.UNSAFE_EXTERNAL_DATA
 
 
-@pytest.mark.parametrize("location", ["model.onnx.data", "weights/w.bin", "..data", ""])
-def test_external_data_inside_the_folder_is_refused_as_not_supported(location: str) -> None:
-    assert refusal(onnx_models.with_external_data(location)) is Reason.EXTERNAL_DATA_UNSUPPORTED
+@pytest.mark.parametrize("location", ["model.onnx.data", "weights/w.bin", "..data", "", "*/_ORT_MEM_ADDR_/*"])
+def test_external_data_in_a_file_that_did_not_come_along_is_missing(location: str) -> None:
+    model = onnx_models.with_external_data(location).SerializeToString()
+    with pytest.raises(FetchFailed, match=r"add \{path: .*, sha256: …\} to spec\.model\.files") as failure:
+        guard.inspect_bytes(model, {"other.bin": 4})
+    assert failure.value.reason is Reason.EXTERNAL_DATA_MISSING
 
 
 def test_external_data_without_a_location_is_refused_too() -> None:
     model = onnx_models.with_external_data("x")
     del model.graph.initializer[0].external_data[:]
-    assert refusal(model) is Reason.EXTERNAL_DATA_UNSUPPORTED
+    assert refusal(model) is Reason.EXTERNAL_DATA_MISSING
+
+
+@pytest.mark.parametrize("location", ["w.bin", "./w.bin"])
+def test_external_data_in_a_file_that_came_along_passes(location: str) -> None:
+    model = onnx_models.with_external_data(location)
+    assert guard.inspect_bytes(model.SerializeToString(), {"w.bin": 4}).nodes == 1
+
+
+def _with_entries(**entries: str) -> bytes:
+    model = onnx_models.with_external_data("w.bin")
+    for key, value in entries.items():
+        model.graph.initializer[0].external_data.add(key=key, value=value)
+    return bytes(model.SerializeToString())
+
+
+def test_external_data_that_ends_with_its_file_passes() -> None:
+    assert guard.inspect_bytes(_with_entries(offset="4", length="4"), {"w.bin": 8}).nodes == 1
+
+
+@pytest.mark.parametrize(
+    ("entries", "says"),
+    [
+        ({"offset": "5", "length": "4"}, "in bytes 5 to 9 of 'w.bin', of 8 bytes"),
+        ({"offset": "-1"}, "at '-1', which is no number of bytes"),
+        ({"length": "9" * 30}, "which is no number of bytes"),
+        ({"length": "1e3"}, "which is no number of bytes"),
+        ({"location": "w.bin"}, "says twice where its data are"),
+        ({"location": "/etc/passwd"}, "outside the model's folder"),
+    ],
+)
+def test_external_data_outside_its_file_is_refused_as_unsafe(entries: dict[str, str], says: str) -> None:
+    with pytest.raises(FetchFailed, match=says) as failure:
+        guard.inspect_bytes(_with_entries(**entries), {"w.bin": 8})
+    assert failure.value.reason is Reason.UNSAFE_EXTERNAL_DATA
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PK\x03\x04rest", "zip"),
+        (gzip.compress(b"x" * 1000), "gzip"),
+        (b"\x28\xb5\x2f\xfdrest", "zstd"),
+        (lzma.compress(b"x"), "xz"),
+        (bz2.compress(b"x"), "bzip2"),
+        (b"a" * 257 + b"ustar", "tar"),
+    ],
+)
+def test_an_archive_is_refused_and_not_unpacked(content: bytes, kind: str) -> None:
+    with pytest.raises(FetchFailed, match=f"a {kind} archive; archives are never unpacked here") as failure:
+        guard.inspect_bytes(content)
+    assert failure.value.reason is Reason.NOT_ONNX
 
 
 def test_external_data_hidden_in_attributes_branches_and_sparse_tensors_is_found() -> None:

@@ -1,6 +1,8 @@
 """The credentials of a source, from the files of a mounted Secret."""
 
-from collections.abc import Mapping
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +16,39 @@ _NAMES = (
     "AWS_SESSION_TOKEN",
     "AWS_REGION",
     "AWS_ENDPOINT_URL",
+    "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "gcloud-application-credentials.json",
+    "GOOGLE_ENDPOINT_URL",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_ENDPOINT_URL",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_TOKEN",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    ".dockerconfigjson",
     "token",
     "username",
     "password",
 )
-_PUBLIC = {"AWS_REGION", "AWS_ENDPOINT_URL", "username"}
+_PUBLIC = {
+    "AWS_REGION",
+    "AWS_ENDPOINT_URL",
+    "GOOGLE_ENDPOINT_URL",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_TENANT_ID",
+    "AZURE_CLIENT_ID",
+    "AZURE_ENDPOINT_URL",
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "username",
+}
+#: What is secret inside the JSON documents that some keys hold.
+_SECRET_FIELDS = {"private_key", "private_key_id", "password", "auth", "identitytoken", "registrytoken"}
 _BYTES_MAX = 65536
 #: Shorter values would be replaced inside ordinary words.
 _SECRET_LENGTH_MIN = 4
@@ -36,10 +66,32 @@ class Credentials:
 
     def redact(self, text: str) -> str:
         """Return the text without any secret value, user or query of a URL in it."""
-        for name, value in self.values.items():
-            if name not in _PUBLIC and len(value) >= _SECRET_LENGTH_MIN:
+        for value in self._secrets():
+            if len(value) >= _SECRET_LENGTH_MIN:
                 text = text.replace(value, "***")
         return shown(text)
+
+    def _secrets(self) -> Iterator[str]:
+        for name, value in self.values.items():
+            if name in _PUBLIC:
+                continue
+            yield value
+            if value.startswith("{"):
+                with contextlib.suppress(ValueError, RecursionError):
+                    yield from _secret_fields(json.loads(value))
+
+
+def _secret_fields(value: object) -> Iterator[str]:
+    match value:
+        case dict():
+            for name, inner in value.items():
+                if name in _SECRET_FIELDS and isinstance(inner, str):
+                    yield inner
+                else:
+                    yield from _secret_fields(inner)
+        case list():
+            for inner in value:
+                yield from _secret_fields(inner)
 
 
 def read(folder: str) -> Credentials:

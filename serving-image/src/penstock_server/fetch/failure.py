@@ -12,6 +12,13 @@ class FetchFailed(Exception):  # noqa: N818 - an outcome
         self.permanent = permanent
 
 
+class ContentChanged(FetchFailed):
+    """What an earlier attempt read is not there any more; the next one must begin at the start."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Reason.SOURCE_UNAVAILABLE, f"{what} changed while it was read", permanent=False)
+
+
 def unavailable(message: str) -> FetchFailed:
     """Return the failure that is worth another attempt."""
     return FetchFailed(Reason.SOURCE_UNAVAILABLE, message, permanent=False)

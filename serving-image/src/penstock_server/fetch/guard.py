@@ -3,9 +3,10 @@
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from types import MappingProxyType
 
 from penstock_contract.termination import Reason
 from penstock_server.fetch.failure import FetchFailed
@@ -17,6 +18,17 @@ DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.p
 BYTES_MAX = 2**31 - 1
 _DEPTH_MAX = 64
 _NAME_BYTES_MAX = 4096
+_NO_FILES: Mapping[str, int] = MappingProxyType({})
+_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"\x1f\x8b": "gzip",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
+_DIGITS_MAX = 18
+_TAR_MARK_AT, _TAR_MARK = 257, b"ustar"
 
 # Field numbers of onnx.proto3. A message may hold a field several times, and readers then merge the parts, so each is
 # looked at.
@@ -40,8 +52,11 @@ class Inspected:
     nodes: int
 
 
-def inspect(path: Path) -> Inspected:
-    """Return what the file holds; raise FetchFailed if it is not ONNX or asks for what is not allowed."""
+def inspect(path: Path, beside: Mapping[str, int] = _NO_FILES) -> Inspected:
+    """Return what the file holds; raise FetchFailed if it is not ONNX or asks for what is not allowed.
+
+    ``beside``: sizes in bytes of the files in the model's folder, by path; it may read its data from these only.
+    """
     descriptor = _open_regular(path)
     with os.fdopen(descriptor, "rb") as file:
         size = os.fstat(file.fileno()).st_size
@@ -50,15 +65,29 @@ def inspect(path: Path) -> Inspected:
         if size > BYTES_MAX:
             raise FetchFailed(Reason.TOO_LARGE, f"the file has {size} bytes; one ONNX file holds at most {BYTES_MAX}")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-            return inspect_bytes(buffer)
+            return inspect_bytes(buffer, beside)
 
 
-def inspect_bytes(buffer: Buffer) -> Inspected:
+def inspect_bytes(buffer: Buffer, beside: Mapping[str, int] = _NO_FILES) -> Inspected:
     """Return what the bytes of a file hold; raise FetchFailed as ``inspect`` does."""
+    if archive := _archive(buffer):
+        raise FetchFailed(
+            Reason.NOT_ONNX,
+            f"the file is a {archive} archive; archives are never unpacked here, because a small one can hold "
+            "terabytes: name the ONNX file itself, and what belongs to it in spec.model.files",
+        )
     try:
-        return _Inspection(buffer).run()
+        return _Inspection(buffer, beside).run()
     except Malformed as error:
         raise FetchFailed(Reason.NOT_ONNX, f"the file is not ONNX, or not all of it: {error}") from error
+
+
+def _archive(buffer: Buffer) -> str:
+    """Return the kind of archive that a file is, or an empty string."""
+    for mark, kind in _ARCHIVES.items():
+        if buffer[: len(mark)] == mark:
+            return kind
+    return "tar" if buffer[_TAR_MARK_AT : _TAR_MARK_AT + len(_TAR_MARK)] == _TAR_MARK else ""
 
 
 def _open_regular(path: Path) -> int:
@@ -74,8 +103,9 @@ def _open_regular(path: Path) -> int:
 
 
 class _Inspection:
-    def __init__(self, buffer: Buffer) -> None:
+    def __init__(self, buffer: Buffer, beside: Mapping[str, int]) -> None:
         self._buffer = buffer
+        self._beside = beside
         self._nodes = 0
         self._functions: set[tuple[str, str]] = set()
 
@@ -167,21 +197,36 @@ class _Inspection:
             elif _is(part, _TENSOR_EXTERNAL):
                 entries.append(part)
         if external or entries:
-            self._refuse_external(self._text(tensor, _TENSOR_NAME), entries)
+            self._external(self._text(tensor, _TENSOR_NAME), entries)
 
-    def _refuse_external(self, tensor: str, entries: list[Field]) -> None:
+    def _external(self, tensor: str, entries: list[Field]) -> None:
+        """Check that a tensor's data lies in a file that came with the model, and all of it."""
+        # The last of several wins, as where ONNX Runtime reads them into a map; but each of them is looked at.
+        said: dict[str, str] = {}
         for entry in entries:
-            location = self._text(entry, _ENTRY_VALUE)
-            if self._text(entry, _ENTRY_KEY) == "location" and escapes(location):
+            key, value = self._text(entry, _ENTRY_KEY), self._text(entry, _ENTRY_VALUE)
+            if key == "location" and escapes(value):
                 raise FetchFailed(
                     Reason.UNSAFE_EXTERNAL_DATA,
-                    f"tensor {tensor!r} reads its data from {location!r}, outside the model's folder",
+                    f"tensor {tensor!r} reads its data from {value!r}, outside the model's folder",
                 )
-        raise FetchFailed(
-            Reason.EXTERNAL_DATA_UNSUPPORTED,
-            f"tensor {tensor!r} has its data in another file; export the model as one file "
-            "(onnx.save without save_as_external_data)",
-        )
+            if key in said:
+                raise FetchFailed(Reason.UNSAFE_EXTERNAL_DATA, f"tensor {tensor!r} says twice where its data are")
+            said[key] = value
+        location = str(PurePosixPath(said.get("location", "")))
+        size = self._beside.get(location)
+        if size is None:
+            raise FetchFailed(
+                Reason.EXTERNAL_DATA_MISSING,
+                f"tensor {tensor!r} has its data in the file {location!r}; add {{path: {location}, sha256: …}} to "
+                "spec.model.files, or export the model as one file (onnx.save without save_as_external_data)",
+            )
+        start, length = (_whole(tensor, said.get(key, "0")) for key in ("offset", "length"))
+        if start + length > size:
+            raise FetchFailed(
+                Reason.UNSAFE_EXTERNAL_DATA,
+                f"tensor {tensor!r} has its data in bytes {start} to {start + length} of {location!r}, of {size} bytes",
+            )
 
     def _within(self, message: Field) -> Iterator[Field]:
         return fields(self._buffer, message.start, message.end)
@@ -198,6 +243,14 @@ class _Inspection:
         if field.end - field.start > _NAME_BYTES_MAX:
             raise Malformed(f"a name of {field.end - field.start} bytes at byte {field.start}")
         return bytes(self._buffer[field.start : field.end]).decode("utf-8", "replace")
+
+
+def _whole(tensor: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX):
+        raise FetchFailed(
+            Reason.UNSAFE_EXTERNAL_DATA, f"tensor {tensor!r} has its data at {text[:40]!r}, which is no number of bytes"
+        )
+    return int(text)
 
 
 def escapes(location: str) -> bool:

@@ -1,4 +1,4 @@
-"""A model on a volume that is mounted into the pod: a persistent volume claim or a ConfigMap."""
+"""A file on a volume that is mounted into the pod: of a persistent volume claim, a ConfigMap or an image."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from penstock_contract.termination import Reason
 from penstock_server.fetch.failure import FetchFailed, unavailable
-from penstock_server.fetch.source import CHUNK_BYTES, Stream
+from penstock_server.fetch.source import CHUNK_BYTES, Position, Stream
 
 
 class MountedSource:
@@ -21,7 +21,7 @@ class MountedSource:
         self._shown = shown
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Stream]:
+    async def open(self, position: Position | None = None) -> AsyncIterator[Stream]:  # noqa: ARG002 - always whole
         """Yield the file; raise FetchFailed if it is absent, unreadable, outside or not a regular file."""
         try:
             descriptor = self._descriptor()
