@@ -3,7 +3,7 @@
 # make check   format, lint, types, import contracts, chart: seconds
 # make down    removes all of it
 .DEFAULT_GOAL := help
-.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge
+.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving
 PYTHON ?= python3
 CLUSTER ?=
 RESULTS := benchmarks/results
@@ -62,3 +62,6 @@ bench-judge: setup  ## false alarms and delays of the judge
 
 bench-router: setup  ## what the router adds to a request
 	.venv/bin/python benchmarks/router_overhead.py
+
+bench-serving: setup  ## the serving image's speed side by side with other servers (BENCH="--quick" and other options)
+	.venv/bin/python -m benchmarks.serving $(BENCH)

@@ -15,6 +15,7 @@ import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import envoy
 from aiohttp import web
@@ -114,7 +115,9 @@ def serve(port: int) -> None:
     web.run_app(app, host=HOST, port=port, print=None, access_log=None)
 
 
-def start_router(xds_port: int, admin_port: int, stats_port: int) -> subprocess.Popen[bytes]:
+def start_router(
+    xds_port: int, admin_port: int, stats_port: int, *, output: IO[bytes] | None = None
+) -> subprocess.Popen[bytes]:
     settings = RouterSettings(image="none", xds_address=f"{HOST}:{xds_port}", operator_namespace="none")
     deployment = router_manifests("bench", settings)[-1]
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
@@ -123,7 +126,7 @@ def start_router(xds_port: int, admin_port: int, stats_port: int) -> subprocess.
     arguments[arguments.index("--config-yaml") + 1] = bootstrap_json(ports)
     folder = Path(envoy.__file__).parent / "_bin"
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.Popen([*container["command"], *arguments], env=environment)
+    return subprocess.Popen([*container["command"], *arguments], env=environment, stdout=output, stderr=output)
 
 
 def wait_for(port: int, seconds: float = 20) -> None:
