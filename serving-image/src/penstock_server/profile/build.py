@@ -1,0 +1,215 @@
+"""Builds a reference profile from rows and what the model answered to them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from penstock_contract.profile import (
+    Calibration,
+    Column,
+    Derived,
+    Kind,
+    Profile,
+    Role,
+    Transform,
+)
+from penstock_server.profile import describe
+from penstock_server.profile.binding import Bound, matrices
+from penstock_server.profile.counting import Counter
+from penstock_server.profile.rows import OUTPUT_COLUMNS_MAX, Block
+from penstock_server.profile.table import UnusableData
+from penstock_server.protocol import DTYPES, Array
+
+#: With more input columns no cross moments are kept: their number grows with the square.
+CROSSED_MAX = 64
+#: Of so many outputs the sums for each bin of each input are kept.
+CONTRIBUTING_MAX = 8
+_CHUNK_ROWS = 8192
+_BINARY = 2
+_SUM_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What a person decides: columns to count as categories or as numbers against the rule."""
+
+    categorical: frozenset[str] = frozenset()
+    numeric: frozenset[str] = frozenset()
+
+
+def build(
+    inputs: Sequence[Bound],
+    outputs: Sequence[Bound],
+    *,
+    labels: Array | None,
+    choices: Choices,
+    counted: Callable[[int], None] = lambda _rows: None,
+) -> Profile:
+    """Return the profile; raise UnusableData. ``counted`` is told of rows as they are counted."""
+    columns = (*_input_columns(inputs, choices), *_output_columns(outputs, choices))
+    if not columns:
+        raise UnusableData("there is no column to count: every input and output is too wide, or has no fixed width")
+    rows = {Role.INPUT: matrices(inputs), Role.OUTPUT: _flat(outputs)}
+    counter = Counter(columns)
+    total = len((*inputs, *outputs)[0].array)
+    for start in range(0, total, _CHUNK_ROWS):
+        part = slice(start, min(start + _CHUNK_ROWS, total))
+        taken = {role: {name: array[part] for name, array in arrays.items()} for role, arrays in rows.items()}
+        size = part.stop - start
+        counter.add(Block(rows=size, inputs=taken[Role.INPUT], outputs=taken[Role.OUTPUT]))
+        counted(size)
+    calibration, classes = ((), ()) if labels is None else _calibration(columns, rows[Role.OUTPUT], labels)
+    return Profile(columns=columns, counts=counter.counts(), calibration=calibration, classes=classes)
+
+
+def _flat(outputs: Sequence[Bound]) -> Mapping[str, Array]:
+    return {one.spec.name: one.array.reshape(len(one.array), -1) for one in outputs}
+
+
+def _input_columns(inputs: Sequence[Bound], choices: Choices) -> list[Column]:
+    crossed = sum(len(one.names) for one in inputs) <= CROSSED_MAX
+    columns: list[Column] = []
+    for one in inputs:
+        matrix = one.array.reshape(len(one.array), -1)
+        for place, name in enumerate(one.names):
+            values = matrix[:, place]
+            identity = describe.identity_of(
+                name=f"inputs/{name}", role=Role.INPUT, tensor=one.spec.name, index=place, datatype=one.spec.datatype
+            )
+            if _kind(name, values, one.spec.datatype, choices) is Kind.CATEGORICAL:
+                columns.append(describe.categorical(values, **identity))
+            else:
+                columns.append(describe.numeric(values, transform=Transform.NONE, scored=crossed, **identity))
+    return columns
+
+
+def _kind(name: str, values: Array, datatype: str, choices: Choices) -> Kind:
+    if name in choices.categorical:
+        return Kind.CATEGORICAL
+    if name in choices.numeric:
+        if datatype == "BYTES":
+            raise UnusableData(f"column {name!r} holds text and cannot be counted as numbers")
+        return Kind.NUMERIC
+    return describe.kind_of(values, datatype)
+
+
+def _output_columns(outputs: Sequence[Bound], choices: Choices) -> list[Column]:
+    columns = [column for one in outputs for column in _of_output(one, choices)]
+    contributing = islice((place for place, column in enumerate(columns) if column.contributes), CONTRIBUTING_MAX)
+    kept = set(contributing)
+    return [
+        column if not column.contributes or place in kept else _silent(column) for place, column in enumerate(columns)
+    ]
+
+
+def _silent(column: Column) -> Column:
+    fields = {name: getattr(column, name) for name in Column.__dataclass_fields__}
+    return Column(**{**fields, "contributes": False})
+
+
+def _of_output(one: Bound, choices: Choices) -> list[Column]:
+    matrix = one.array.reshape(len(one.array), -1)
+    size = matrix.shape[1]
+    floating = DTYPES[one.spec.datatype].kind == "f"
+    probabilities = floating and are_probabilities(matrix)
+    columns: list[Column] = []
+    if size <= OUTPUT_COLUMNS_MAX:
+        names = one.names or tuple(f"{one.spec.name}[{place}]" for place in range(size))
+        columns += [_element(one, name, place, choices, probabilities=probabilities) for place, name in
+                    enumerate(names)]  # fmt: skip
+    if floating and (size > OUTPUT_COLUMNS_MAX or (probabilities and size > _BINARY)):
+        columns += _largest(one, matrix)
+    return columns
+
+
+def _element(one: Bound, name: str, place: int, choices: Choices, *, probabilities: bool) -> Column:
+    values = one.array.reshape(len(one.array), -1)[:, place]
+    size = one.array[0].size
+    identity = describe.identity_of(
+        name=f"outputs/{name}", role=Role.OUTPUT, tensor=one.spec.name, index=place, datatype=one.spec.datatype
+    )
+    if _kind(name, values, one.spec.datatype, choices) is Kind.CATEGORICAL:
+        return describe.categorical(values, **identity)
+    # Of two that add up to 1, one says it all.
+    contributes = not (probabilities and size == _BINARY and place == 0)
+    return describe.numeric(
+        values,
+        transform=Transform.LOGIT if probabilities else Transform.NONE,
+        scored=False,
+        split_at=0.5 if probabilities and size <= _BINARY else None,
+        contributes=contributes,
+        **identity,
+    )
+
+
+def _largest(one: Bound, matrix: Array) -> list[Column]:
+    name, spec = f"outputs/{one.spec.name}", one.spec
+    common: dict[str, Any] = {"role": Role.OUTPUT, "tensor": spec.name, "index": 0}
+    place = describe.categorical(
+        matrix.argmax(axis=1), name=f"{name}.argmax", datatype="INT64", derived=Derived.ARGMAX, **common
+    )
+    largest = describe.numeric(
+        matrix.max(axis=1), transform=Transform.NONE, scored=False, name=f"{name}.max", datatype=spec.datatype,
+        derived=Derived.MAX, contributes=matrix.shape[1] > OUTPUT_COLUMNS_MAX, **common,
+    )  # fmt: skip
+    return [place, largest]
+
+
+def are_probabilities(matrix: Array) -> bool:
+    """Return whether rows look like probabilities: between 0 and 1, adding up to 1 where there are several."""
+    values = matrix[np.isfinite(matrix).all(axis=1)].astype(np.float64)
+    if not values.size or values.min() < 0 or values.max() > 1:
+        return False
+    if matrix.shape[1] == 1:
+        return bool(len(np.unique(values)) > _BINARY)  # 0 and 1 alone are decisions
+    return bool(np.abs(values.sum(axis=1) - 1).max() < _SUM_TOLERANCE)
+
+
+def _calibration(
+    columns: Sequence[Column], outputs: Mapping[str, Array], labels: Array
+) -> tuple[tuple[Calibration, ...], tuple[str, ...]]:
+    for column in columns:
+        matrix = outputs.get(column.tensor) if column.role is Role.OUTPUT else None
+        if matrix is None or column.transform is not Transform.LOGIT:
+            continue
+        classes = max(matrix.shape[1], _BINARY)
+        places, names = _classes(labels, classes)
+        return tuple(_hits(columns, column.tensor, matrix, places)), names
+    raise UnusableData("--labels needs an output that holds probabilities, and the model has none")
+
+
+def _classes(labels: Array, count: int) -> tuple[Array, tuple[str, ...]]:
+    """Return the place of each label's class among the probabilities, and the names of the classes."""
+    if labels.dtype.kind == "f":
+        missing = int(np.isnan(labels).sum())
+        if missing:
+            raise UnusableData(f"{missing} labels are missing; leave those rows out")
+    names, places = np.unique(labels, return_inverse=True)
+    if names.dtype.kind in "iufb" and set(names.tolist()) <= set(range(count)):
+        return labels.astype(np.intp), tuple(str(place) for place in range(count))
+    if len(names) != count:
+        raise UnusableData(
+            f"--labels holds {len(names)} classes and the model has probabilities of {count}; labels must be "
+            f"numbers from 0 to {count - 1}, or every class must occur"
+        )
+    return places.astype(np.intp), tuple(str(name) for name in names.tolist())
+
+
+def _hits(columns: Sequence[Column], tensor: str, matrix: Array, places: Array) -> list[Calibration]:
+    result: list[Calibration] = []
+    for column in columns:
+        if column.role is not Role.OUTPUT or column.tensor != tensor or column.kind is not Kind.NUMERIC:
+            continue
+        if column.derived is Derived.MAX:
+            values, hit = matrix.max(axis=1), matrix.argmax(axis=1) == places
+        else:
+            positive = 1 if matrix.shape[1] == 1 else column.index
+            values, hit = matrix[:, column.index], places == positive
+        finite = np.isfinite(values)
+        bins = np.array(column.edges, dtype=matrix.dtype).searchsorted(values[finite])
+        hits = np.bincount(bins[hit[finite]], minlength=column.bins)
+        result.append(Calibration(column=column.name, hits=tuple(hits.tolist())))
+    return result

@@ -1,0 +1,188 @@
+"""The counts of one life of the server: fed by requests, binned by a thread, told at /v1/profile."""
+
+import contextlib
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from penstock_contract.counts import SCHEMA
+from penstock_contract.profile import layout_of
+from penstock_server.log import Log
+from penstock_server.profile.counting import Counter
+from penstock_server.profile.plain import PlainCounter
+from penstock_server.profile.reference import Reference, Source
+from penstock_server.profile.rows import Answered, Tensors, blocks
+from penstock_server.profile.tap import Tap
+from penstock_server.protocol import Array, InferRequest, TensorSpec
+
+#: Rows counted in one go: enough to spread numpy's cost per call, few enough that nobody waits long for the GIL.
+_CHUNK_ROWS = 128
+_INTERVAL_SECONDS = 0.25
+#: How long a reader waits for its turn before it says that counting is stuck.
+_PATIENCE_SECONDS = 2.0
+
+
+class Stuck(Exception):  # noqa: N818 - it is a state of the thread
+    """The counts cannot be read now, because whoever counts does not come to an end."""
+
+
+class LiveProfile:
+    """Counts what the model answers. ``observe`` belongs to the event loop; all else may be called by any thread."""
+
+    def __init__(
+        self,
+        *,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        source: Source,
+        identity: Mapping[str, str],
+        errors: Callable[[], Mapping[str, int]],
+        log: Log,
+    ) -> None:
+        self._tensors = Tensors.of(inputs, outputs)
+        self._tap = Tap(self._tensors)
+        self.observe: Callable[[InferRequest, Sequence[Array]], None] = self._tap.observe
+        self._source = source
+        self._identity = dict(identity)
+        self._errors = errors
+        self._log = log
+        self._boot_id = str(uuid.uuid4())
+        self._seq = 0
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="count", daemon=True)
+        self._reference: Reference | None = None
+        self._counter: Counter | PlainCounter = PlainCounter(self._tensors)
+        self._requests = 0
+        self._uncounted_rows = 0
+        self._rows = 0
+        self._first_ts: float | None = None
+        self._last_ts: float | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows counted so far."""
+        return self._rows
+
+    @property
+    def dropped_rows(self) -> int:
+        """Rows that were answered and not counted."""
+        return self._tap.dropped_rows + self._uncounted_rows
+
+    @property
+    def error(self) -> str | None:
+        """Why the profile that was there is not used, once that is known."""
+        return self._reference.error if self._reference else None
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Count what still waits and end the thread; a stuck one is left behind."""
+        self._stopping = True
+        self._tap.wake.set()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE_SECONDS)
+
+    def body(self) -> bytes:
+        """Return the answer of GET /v1/profile, everything answered before the call included; raise Stuck."""
+        with self._turn():
+            self._drain()
+            message = self._message()
+        return orjson.dumps(message)
+
+    def _message(self) -> dict[str, Any]:
+        self._seq += 1
+        reference = self._reference or Reference()
+        message: dict[str, Any] = {
+            "schema": SCHEMA,
+            **self._identity,
+            "profileHash": reference.profile.hash if reference.profile else None,
+            "profileError": reference.error,
+            "bootId": self._boot_id,
+            "seq": self._seq,
+            "firstTs": self._first_ts,
+            "lastTs": self._last_ts,
+            "counters": {
+                "requests": self._requests,
+                "droppedRows": self.dropped_rows,
+                "errors": dict(self._errors()),
+            },
+        }
+        if isinstance(self._counter, Counter) and reference.profile:
+            columns = reference.profile.columns
+            message["counts"] = self._counter.counts().to_wire(layout_of(columns))
+            message["extremes"] = {
+                column.name: pair
+                for column, pair in zip(columns, self._counter.extremes(), strict=True)
+                if pair is not None
+            }
+        elif isinstance(self._counter, PlainCounter):
+            message["plain"] = self._counter.to_wire()
+        return message
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._lock.acquire(timeout=_PATIENCE_SECONDS):
+            raise Stuck(f"counting has not come to an end for {_PATIENCE_SECONDS:g} s; {self._tap.dropped_rows} rows "
+                        "were dropped so far")  # fmt: skip
+        try:
+            self._prepare()
+            yield
+        finally:
+            self._lock.release()
+
+    def _prepare(self) -> None:
+        """Read the profile, once: before the first row is counted and after the server is ready."""
+        if self._reference is not None:
+            return
+        self._reference = self._source()
+        profile = self._reference.profile
+        if profile is not None:
+            self._counter = Counter(profile.columns)
+            self._log("profile", columns=len(profile.columns), rows=profile.rows, hash=profile.hash)
+        elif self._reference.error:
+            self._log("profile-unusable", error=self._reference.error)
+
+    def _work(self) -> None:
+        with contextlib.suppress(Stuck), self._turn():
+            pass  # the profile is read now, and not when somebody asks
+        while not self._stopping:
+            self._tap.wake.wait(_INTERVAL_SECONDS)
+            self._tap.wake.clear()
+            with contextlib.suppress(Stuck), self._turn():
+                self._drain()
+        with contextlib.suppress(Stuck), self._turn():
+            self._drain()
+
+    def _drain(self) -> None:
+        """Count what waits now; what comes meanwhile waits for the next time, or this might never end."""
+        left = self._tap.rows_max
+        while left > 0 and (answered := self._tap.take(_CHUNK_ROWS)):
+            rows = sum(request.rows for request, _ in answered)
+            left -= max(rows, 1)
+            self._count(answered, rows)
+            time.sleep(0)  # whoever waits for the GIL gets it here
+
+    def _count(self, answered: Sequence[Answered], rows: int) -> None:
+        counted = 0
+        for block in blocks(answered, self._tensors, _pick):
+            if block is not None:
+                self._counter.add(block)
+                counted += block.rows
+        self._uncounted_rows += rows - counted
+        self._requests += len(answered)
+        self._rows += counted
+        now = time.time()
+        self._first_ts = self._first_ts or now
+        self._last_ts = now
+
+
+def _pick(count: int) -> int:
+    return random.randrange(count)  # noqa: S311 - not a secret
