@@ -37,6 +37,13 @@ class Output(StrEnum):
     JSON = "json"
 
 
+class ReplayOutput(StrEnum):
+    """How to print a replay."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
 Namespace = Annotated[str | None, typer.Option("-n", "--namespace", help="Default: the context's.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig. Default: the current one.")]
 Kubeconfig = Annotated[str | None, typer.Option("--kubeconfig", help="Default: $KUBECONFIG, then ~/.kube/config.")]
@@ -248,6 +255,31 @@ def resume(
 ) -> None:
     """Let a rollout go on that a person has paused."""
     _command(Verb.RESUME, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+
+
+@app.command()
+def replay(
+    ticks: Annotated[
+        list[str], typer.Option("--ticks", metavar="FILE...", help="Past metrics, a JSON object per line and tick.")
+    ],
+    more: Annotated[list[str] | None, typer.Argument(metavar="[FILE]...", help="More files of ticks.")] = None,
+    *,
+    policy: Annotated[str, typer.Option("--policy", metavar="FILE", help="DriftPolicy manifests, as you apply them.")],
+    output: Annotated[ReplayOutput, typer.Option("-o", "--output", help="How to print.")] = ReplayOutput.TABLE,
+) -> None:
+    """Say what policies would have done on past metrics, tick by tick; needs no cluster."""
+    from penstock_cli.replay import judging, report  # noqa: PLC0415 - keeps --help fast
+    from penstock_cli.replay.policies import read_policies  # noqa: PLC0415
+    from penstock_cli.replay.ticks import read_ticks  # noqa: PLC0415
+
+    with _answering():
+        policies = read_policies(policy)
+        files = [*ticks, *(more or ())]
+        replays = [judging.replay(file, read_ticks(file), policies) for file in report.watched(files)]
+    if output is ReplayOutput.JSON:
+        print(report.as_json(replays))
+    else:
+        report.print_table(replays)
 
 
 @app.command()

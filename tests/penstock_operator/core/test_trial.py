@@ -136,6 +136,13 @@ def test_each_metric_of_each_policy_is_found_and_told() -> None:
     assert set(trial.evidence["metrics"]) == {"guard/errors", "guard/few", "other/few"}
 
 
+def test_the_policies_of_a_split_share_one_budget() -> None:
+    broken = PolicyView(name="broken", spec=None, problem="it is not there")
+    other = PolicyView(name="other", spec=spec())
+    assert [entry["limit"] for entry in judged([guard(), broken], {}, ticks(1)).analysis] == [20.0]
+    assert [entry["limit"] for entry in judged([guard(), other], {}, ticks(1)).analysis] == [40.0, 40.0]
+
+
 def test_a_policy_that_cannot_judge_is_an_error_that_does_not_roll_back() -> None:
     missing = PolicyView(name="gone", spec=None, problem="there is no DriftPolicy gone")
     trial = judged([missing, guard()], {}, ticks(1))

@@ -70,6 +70,8 @@ def judge_trial(
     if not ticks:
         return None
     kept = evidence.get("metrics", {}) if evidence.get("revision") == candidate else {}
+    # All policies of a split together take back no more healthy candidates than one alone may.
+    share = 1 / max(1, sum(policy.spec is not None for policy in policies))
     findings: list[Finding] = []
     analysis: list[dict[str, Any]] = []
     states: dict[str, Any] = {}
@@ -77,7 +79,7 @@ def judge_trial(
         if policy.spec is None:
             findings.append(_unjudged(policy))
             continue
-        judged, after = _judge_policy(policy.name, policy.spec, kept, ticks)
+        judged, after = _judge_policy(policy.name, policy.spec, kept, ticks, share)
         states.update(after)
         for metric in policy.spec.metrics:
             judgement = judged[metric.name]
@@ -135,15 +137,16 @@ def metric_of(spec: MetricSpec) -> Metric:
 
 
 def _judge_policy(
-    name: str, spec: DriftPolicySpec, kept: Mapping[str, Any], ticks: Sequence[Tick]
+    name: str, spec: DriftPolicySpec, kept: Mapping[str, Any], ticks: Sequence[Tick], share: float
 ) -> tuple[Mapping[str, Judgement], dict[str, Any]]:
     metrics = [metric_of(metric) for metric in spec.metrics]
     states: Mapping[str, EvidenceState] = {
         metric.name: _state(metric, kept.get(f"{name}/{metric.name}")) for metric in metrics
     }
     judgements: Mapping[str, Judgement] = {}
+    budget = spec.false_alarms.per_rollout * share
     for tick in ticks:
-        judged = judge_all(metrics, states, tick, false_alarms_per_rollout=spec.false_alarms.per_rollout)
+        judged = judge_all(metrics, states, tick, false_alarms_per_rollout=budget)
         states, judgements = judged.states, judged.judgements
         if any(judgement.verdict is Verdict.FAIL for judgement in judgements.values()):
             break  # rollback happens on the tick that decides
