@@ -25,7 +25,8 @@ _SILENCE_SECONDS_MAX = 60.0
 _SAMPLES_MAX = 40
 #: Prime, so that samples come from all connections.
 _SAMPLE_EVERY = 499
-_RECEIVE_BYTES = 1 << 18
+#: Larger, and each receive would cost a mapping and its page faults.
+_RECEIVE_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
