@@ -12,6 +12,8 @@ MODEL_PATH = "/models/model.onnx"
 SOURCE_MOUNT_DIR = "/source"
 #: The port that says that nothing is served over gRPC.
 GRPC_OFF = -1
+#: The value of ``prediction_log`` that logs nothing.
+PREDICTION_LOG_OFF = "off"
 
 _SERVING_PREFIX = "PENSTOCK_"
 _FETCH_PREFIX = "PENSTOCK_FETCH_"
@@ -44,6 +46,12 @@ class ServingEnvironment:
     drain_seconds: float = 15.0
     max_connection_age_seconds: float = 30.0
     grpc_port: int = field(default=9000, metadata=LATER)  # GRPC_OFF: no gRPC
+    batching_max_rows: int = field(default=0, metadata=LATER)  # 0 or 1: no batching
+    batching_max_delay_seconds: float = field(default=0.0, metadata=LATER)
+    profile_path: str = field(default="", metadata=LATER)  # empty: profile.json beside the model, if it is there
+    prediction_log: str = field(default=PREDICTION_LOG_OFF, metadata=LATER)  # stdout, or s3:// gs:// az:// and a folder
+    prediction_log_sample: float = field(default=0.01, metadata=LATER)  # share of the requests that are logged
+    prediction_log_credentials_dir: str = field(default="", metadata=LATER)  # as FetchEnvironment.credentials_dir
 
     def __post_init__(self) -> None:
         _check_not_empty(self, _SERVING_PREFIX, "model_name", "revision", "namespace", "model_path")
@@ -57,6 +65,11 @@ class ServingEnvironment:
             _check_at_most(self, _SERVING_PREFIX, port, 65535)
         _check_at_least(self, _SERVING_PREFIX, "grpc_port", GRPC_OFF)
         _check_at_most(self, _SERVING_PREFIX, "grpc_port", 65535)
+        _check_at_least(self, _SERVING_PREFIX, "batching_max_rows", 0)
+        _check_at_least(self, _SERVING_PREFIX, "batching_max_delay_seconds", 0)
+        _check_not_empty(self, _SERVING_PREFIX, "prediction_log")
+        _check_at_least(self, _SERVING_PREFIX, "prediction_log_sample", 0)
+        _check_at_most(self, _SERVING_PREFIX, "prediction_log_sample", 1)
 
     def to_env(self) -> dict[str, str]:
         """Return the variables that ``from_env`` reads back as an equal value."""
