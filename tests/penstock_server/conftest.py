@@ -13,9 +13,10 @@ from aiohttp import web
 from onnx import ModelProto
 
 from penstock_server.admission import Admission
-from penstock_server.app import Identity, ManagementServer, ModelServer
+from penstock_server.app import Identity, ModelServer
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
+from penstock_server.management import ManagementServer
 from penstock_server.metrics import Metrics
 from penstock_server.session import Session
 

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,16 +18,30 @@ from penstock_server.protocol import (
     Array,
     BadRequest,
     InferRequest,
+    RequestDecoder,
+    RequestedOutput,
+    ResponseEncoder,
     TensorSpec,
     UnencodableOutput,
-    decode_request,
     encode_error,
-    encode_response,
 )
 
 X = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))
 Y = TensorSpec(name="y", datatype="FP32", shape=(-1, 2))
 Z = TensorSpec(name="z", datatype="INT64", shape=(-1,))
+
+
+def decode_request(body: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> InferRequest:
+    return RequestDecoder(inputs, outputs).decode(body)
+
+
+def encode_response(
+    *, model_name: str, model_version: str, request_id: str | None, outputs: Sequence[tuple[TensorSpec, Array]]
+) -> bytes:
+    encoder = ResponseEncoder(model_name=model_name, model_version=model_version, outputs=[spec for spec, _ in outputs])
+    wanted = tuple(RequestedOutput(name=spec.name) for spec, _ in outputs)
+    asked = InferRequest(id=request_id, inputs={}, outputs=wanted, rows=1)
+    return encoder.encode(asked, [array for _, array in outputs]).body
 
 
 def request(**changes: Any) -> dict[str, Any]:
@@ -101,14 +116,14 @@ def test_a_strange_tensor_is_decoded_or_refused(tensor: dict[str, Any]) -> None:
 def test_a_request_is_read_whole() -> None:
     decoded = decode({**request(), "id": "ü-7", "outputs": [{"name": "z"}, {"name": "y"}], "parameters": {"a": 1}})
     assert decoded.id == "ü-7"
-    assert decoded.outputs == ("z", "y")
+    assert decoded.output_names == ("z", "y")
     assert decoded.rows == 2
     assert decoded.inputs["x"].tolist() == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize("outputs", [None, []])
 def test_without_wanted_outputs_all_are_wanted(outputs: Any) -> None:
-    assert decode({**request(), "outputs": outputs}).outputs == ("y", "z")
+    assert decode({**request(), "outputs": outputs}).output_names == ("y", "z")
 
 
 def test_zero_rows_are_a_batch_too() -> None:

@@ -4,7 +4,7 @@ import json
 import shlex
 import subprocess
 
-from penstock_server.protocol import TensorSpec, decode_request
+from penstock_server.protocol import RequestDecoder, TensorSpec
 from penstock_server.sample import curl
 
 
@@ -24,7 +24,7 @@ def test_the_sample_is_a_request_that_the_model_takes() -> None:
             TensorSpec(name="flag", datatype="BOOL", shape=()),
             TensorSpec(name="text", datatype="BYTES", shape=(-1,)),
         ]
-        request = decode_request(body(inputs), inputs, [])
+        request = RequestDecoder(inputs, []).decode(body(inputs))
         assert {name: array.shape for name, array in request.inputs.items()} == {
             "it's x": (1, size),
             "flag": (),

@@ -113,7 +113,7 @@ def test_a_warm_up_that_fails_on_zeros_is_tried_with_ones(load: Load, monkeypatc
 
     monkeypatch.setattr(session, "run", picky)
     assert session.warm_up(Cancellation()).error is None
-    assert fills == [0.0, 1.0]
+    assert (fills[0], set(fills[1:])) == (0.0, {1.0})
 
 
 def test_a_warm_up_tells_what_failed_and_raises_nothing(load: Load) -> None:

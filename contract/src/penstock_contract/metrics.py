@@ -14,6 +14,8 @@ REQUEST_DURATION_SECONDS = "penstock_request_duration_seconds"
 RUN_DURATION_SECONDS = "penstock_run_duration_seconds"
 #: Rows (first dimension of the first input) of requests that were answered with 200.
 ROWS_TOTAL = "penstock_rows_total"
+#: CPU time of the whole process since it started, in seconds: what serving this revision has cost.
+CPU_SECONDS_TOTAL = "penstock_cpu_seconds_total"
 #: Requests inside ONNX Runtime now.
 REQUESTS_IN_FLIGHT = "penstock_requests_in_flight"
 #: Requests that wait for their turn now.

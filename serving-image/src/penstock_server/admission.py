@@ -12,9 +12,15 @@ class Admission:
 
     def __init__(self, *, concurrency_max: int, queue_max: int) -> None:
         self._turns = asyncio.Semaphore(concurrency_max)
+        self._concurrency_max = concurrency_max
         self._queue_max = queue_max
         self.in_flight = 0
         self.queued = 0
+
+    @property
+    def free(self) -> bool:
+        """Whether somebody who comes now gets a turn at once."""
+        return self.in_flight < self._concurrency_max and not self.queued
 
     async def acquire(self) -> None:
         """Wait for a turn; raise Overloaded at once where the queue is full."""

@@ -2,14 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from penstock_server import protocol
 from penstock_server.admission import Admission, Overloaded
 from penstock_server.metrics import Metrics
-from penstock_server.protocol import Array, BadRequest, InferRequest, UnencodableOutput
+from penstock_server.observer import Observer
+from penstock_server.pace import Pace, Where
+from penstock_server.protocol import Array, BadRequest, InferRequest, RequestDecoder, ResponseEncoder, UnencodableOutput
 from penstock_server.session import Cancellation, InputRefused, RunFailed, RunTerminated, Session
+from penstock_server.watchdog import RanOver, Watchdog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +31,11 @@ def refusal(status: int, message: str, *, retry_after_seconds: int | None = None
 
 
 class Inference:
-    """Runs one model for many requests: a bounded number at once, each within its time."""
+    """Runs one model for many requests: a bounded number at once, each within its time.
+
+    Short runs happen on the event loop's thread, others in threads of their own; ``pace`` knows which.
+    ``ran_over`` is told for how many seconds nothing runs inline because one run took too long there.
+    """
 
     def __init__(
         self,
@@ -39,57 +47,67 @@ class Inference:
         concurrency_max: int,
         timeout_seconds: float,
         metrics: Metrics,
+        observers: Sequence[Observer] = (),
+        pace: Pace | None = None,
+        ran_over: Callable[[float], None] | None = None,
     ) -> None:
         self.session = session
-        self._model_name = model_name
-        self._model_version = model_version
         self._admission = admission
         self._timeout_seconds = timeout_seconds
         self._metrics = metrics
+        self._observers = tuple(observers)
+        self._pace = pace or Pace()
+        self._ran_over = ran_over
+        self._watchdog = Watchdog(session)
         self._executor = ThreadPoolExecutor(max_workers=concurrency_max, thread_name_prefix="run")
         self._running: set[Cancellation] = set()
-        self._specs = {spec.name: spec for spec in session.outputs}
+        self._decoder = RequestDecoder(session.inputs, session.outputs)
+        self._encoder = ResponseEncoder(model_name=model_name, model_version=model_version, outputs=session.outputs)
 
     async def answer(self, body: bytes) -> Answer:
         """Return the answer to one request; every error that a client or a model can cause is one."""
         try:
-            request = protocol.decode_request(body, self.session.inputs, self.session.outputs)
-            results = await self._run_in_turn(request)
-            outputs = [(self._specs[name], array) for name, array in zip(request.outputs, results, strict=True)]
-            return Answer(
-                status=200,
-                body=protocol.encode_response(
-                    model_name=self._model_name,
-                    model_version=self._model_version,
-                    request_id=request.id,
-                    outputs=outputs,
-                ),
-            )
-        except BadRequest as error:
-            self._metrics.rejected("bad_request")
-            return refusal(400, str(error))
-        except InputRefused as error:
-            self._metrics.rejected("bad_request")
-            return refusal(400, f"the model does not take these inputs: {error}")
-        except Overloaded as error:
-            self._metrics.rejected("overloaded")
-            return refusal(429, f"overloaded: {error}; try again later", retry_after_seconds=1)
-        except (TimeoutError, RunTerminated):
-            return refusal(
-                504, f"no result within {self._timeout_seconds:g} s, waiting included; what ran was terminated"
-            )
-        except (RunFailed, UnencodableOutput) as error:
-            return refusal(500, f"the model failed: {error}")
+            request = self._decoder.decode(body)
+            results = await self.run(request)
+            return Answer(status=200, body=self._encoder.encode(request, results).body)
+        except _EXPECTED as error:
+            return self._refuse(error)
+
+    async def run(self, request: InferRequest) -> list[Array]:
+        """Run one request; raise Overloaded, TimeoutError, RunTerminated, InputRefused or RunFailed."""
+        results = self.run_now(request)
+        return await self._run_in_turn(request) if results is None else results
+
+    def run_now(self, request: InferRequest) -> list[Array] | None:
+        """Run one request on this thread, or return None where it has to wait or would take long.
+
+        Raises TimeoutError, InputRefused or RunFailed.
+        """
+        if not self._admission.free or self._pace.where(request.inputs) is not Where.INLINE:
+            return None
+        started = time.perf_counter()
+        seconds_max = self._seconds_max(request)
+        try:
+            results = self._watchdog.run(request.output_names, request.inputs, started=started, seconds_max=seconds_max)
+        except RanOver:
+            seconds = self._pace.ran_over()
+            if self._ran_over is not None:
+                self._ran_over(seconds)
+            if time.perf_counter() - started >= seconds_max:
+                raise TimeoutError from None
+            return None  # a thread may try again, for longer
+        self._ran(request, results, time.perf_counter() - started)
+        return results
 
     async def _run_in_turn(self, request: InferRequest) -> list[Array]:
-        """Wait for a turn and run; raise Overloaded, TimeoutError and what Session.run raises."""
-        async with asyncio.timeout(self._timeout_seconds):
+        """Wait for a turn and run in a thread; raise Overloaded, TimeoutError and what Session.run raises."""
+        async with asyncio.timeout(self._seconds_max(request)):
             await self._admission.acquire()
             cancellation = Cancellation()
             self._running.add(cancellation)
-            run = asyncio.get_running_loop().run_in_executor(self._executor, self._run, request, cancellation)
+            run = asyncio.get_running_loop().run_in_executor(self._executor, self._timed_run, request, cancellation)
 
-            def finished(done: asyncio.Future[list[Array]]) -> None:
+            def finished(done: asyncio.Future[tuple[list[Array], float]]) -> None:
                 # The turn ends when the thread does, which may be after its 504 was sent.
                 self._running.discard(cancellation)
                 self._admission.release()
@@ -98,16 +116,45 @@ class Inference:
 
             run.add_done_callback(finished)
             try:
-                return await asyncio.shield(run)
+                results, seconds = await asyncio.shield(run)
             except asyncio.CancelledError:
                 cancellation.cancel()
                 raise
-
-    def _run(self, request: InferRequest, cancellation: Cancellation) -> list[Array]:
-        started = time.perf_counter()
-        results = self.session.run(request.outputs, request.inputs, cancellation)
-        self._metrics.ran(time.perf_counter() - started, request.rows)
+        self._ran(request, results, seconds)
         return results
+
+    def _timed_run(self, request: InferRequest, cancellation: Cancellation) -> tuple[list[Array], float]:
+        started = time.perf_counter()
+        results = self.session.run(request.output_names, request.inputs, cancellation)
+        return results, time.perf_counter() - started
+
+    def _ran(self, request: InferRequest, results: list[Array], seconds: float) -> None:
+        self._pace.ran(request.inputs, seconds)
+        self._metrics.ran(seconds, request.rows)
+        for observer in self._observers:
+            observer.observe(request, results)
+
+    def _seconds_max(self, request: InferRequest) -> float:
+        wanted = request.timeout_seconds
+        return self._timeout_seconds if wanted is None else min(wanted, self._timeout_seconds)
+
+    def _refuse(self, error: Exception) -> Answer:
+        match error:
+            case BadRequest():
+                self._metrics.rejected("bad_request")
+                return refusal(400, str(error))
+            case InputRefused():
+                self._metrics.rejected("bad_request")
+                return refusal(400, f"the model does not take these inputs: {error}")
+            case Overloaded():
+                self._metrics.rejected("overloaded")
+                return refusal(429, f"overloaded: {error}; try again later", retry_after_seconds=1)
+            case TimeoutError() | RunTerminated():
+                return refusal(
+                    504, f"no result within {self._timeout_seconds:g} s, waiting included; what ran was terminated"
+                )
+            case _:
+                return refusal(500, f"the model failed: {error}")
 
     def cancel(self) -> None:
         """End what runs now; who waits for it is answered with 504."""
@@ -117,4 +164,8 @@ class Inference:
     def close(self) -> None:
         """End what still runs and let the threads go."""
         self.cancel()
+        self._watchdog.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+_EXPECTED = (BadRequest, InputRefused, Overloaded, TimeoutError, RunTerminated, RunFailed, UnencodableOutput)

@@ -14,12 +14,14 @@ from aiohttp import web
 from penstock_contract.termination import Reason
 from penstock_server import sample
 from penstock_server.admission import Admission
-from penstock_server.app import Identity, ManagementServer, ModelServer
+from penstock_server.app import Identity, ModelServer
 from penstock_server.cpu import usable_cores
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.log import Log
+from penstock_server.management import ManagementServer
 from penstock_server.metrics import Metrics
+from penstock_server.pace import Pace
 from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session
 from penstock_server.settings import Settings
 
@@ -111,7 +113,8 @@ class Server:
         seconds = time.perf_counter() - started
         self._metrics.loaded(seconds)
         self._log("loaded", seconds=round(seconds, 4))
-        await self._warm_up(session)
+        pace = Pace()
+        await self._warm_up(session, pace)
         return Inference(
             session=session,
             model_name=serving.model_name,
@@ -120,18 +123,27 @@ class Server:
             concurrency_max=serving.concurrency_max,
             timeout_seconds=serving.request_timeout_seconds,
             metrics=self._metrics,
+            pace=pace,
+            ran_over=lambda seconds: self._log("inline-run-ended", inline_again_in_seconds=seconds),
         )
 
-    async def _warm_up(self, session: Session) -> None:
+    async def _warm_up(self, session: Session, pace: Pace) -> None:
         cancellation = Cancellation()
         timer = asyncio.get_running_loop().call_later(_WARM_UP_SECONDS_MAX, cancellation.cancel)
         warm_up = await asyncio.to_thread(session.warm_up, cancellation)
         timer.cancel()
-        if warm_up.error is None:
-            self._log("warmed-up", seconds=round(warm_up.seconds, 4))
-        else:
+        if warm_up.run_seconds is None:
             # A row of zeros may rightly be refused; real requests will show what is really wrong.
             self._log("warm-up-failed", seconds=round(warm_up.seconds, 4), error=warm_up.error)
+            return
+        inputs = session.synthetic(0)
+        pace.ran(inputs, warm_up.run_seconds)
+        self._log(
+            "warmed-up",
+            seconds=round(warm_up.seconds, 4),
+            run_seconds=round(warm_up.run_seconds, 6),
+            runs=pace.where(inputs).value,
+        )
 
     async def _drain(self, public: _Listener, inference: Inference) -> None:
         """Answer on while clients learn that they should leave, then take no more and finish what runs."""

@@ -44,6 +44,9 @@ _NODE_FAILED = "Non-zero status code returned while running"
 _TERMINATED = "terminate flag"
 #: A synthetic input is no use if making it takes longer than the first request would.
 _WARM_UP_ELEMENTS_MAX = 1 << 24
+_WARM_UP_RUNS_MAX = 5
+_WARM_UP_AGAIN_SECONDS_MAX = 0.05
+_STEADY = 0.9
 
 
 class LoadFailed(Exception):  # noqa: N818 - the word that status shows
@@ -81,17 +84,20 @@ class Cancellation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WarmUp:
-    """What a first run with synthetic inputs showed."""
+    """What first runs with synthetic inputs showed; ``run_seconds``: the fastest of them, None without any."""
 
     seconds: float
     error: str | None
+    run_seconds: float | None = None
 
 
 class Session:
     """A loaded model. ``run`` blocks and may be called from several threads at once."""
 
     def __init__(self, session: Any) -> None:
-        self._session = session
+        # The outer ``run`` only checks again what the decoder has checked against the same model, which costs a sixth
+        # of a small run. The inner one is not documented: where it is gone, the outer one does the same.
+        self._run = getattr(session, "_sess", session).run
         self._zipmaps = frozenset(node.name for node in session.get_outputs() if node.type in _ZIPMAPS)
         self.inputs: tuple[TensorSpec, ...] = tuple(_spec(node, "input") for node in session.get_inputs())
         self.outputs: tuple[TensorSpec, ...] = tuple(_spec(node, "output") for node in session.get_outputs())
@@ -118,13 +124,15 @@ class Session:
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array], cancellation: Cancellation) -> list[Array]:
         """Return the outputs in order; raise RunFailed, InputRefused or RunTerminated."""
         try:
-            results = self._session.run(list(outputs), dict(inputs), cancellation.options)
+            results = self._run(outputs, inputs, cancellation.options)
         except _ORT_ERRORS as error:
             raise _run_failed(error) from error
         except (RuntimeError, ValueError, UnicodeDecodeError, MemoryError) as error:
             raise RunFailed(str(error) or type(error).__name__) from error
+        if not self._zipmaps:
+            return results  # type: ignore[no-any-return]  # arrays: every output is a tensor
         return [
-            _unzip(name, result) if name in self._zipmaps else np.asarray(result)
+            _unzip(name, result) if name in self._zipmaps else result
             for name, result in zip(outputs, results, strict=True)
         ]
 
@@ -138,15 +146,29 @@ class Session:
         if elements > _WARM_UP_ELEMENTS_MAX:
             return WarmUp(seconds=0.0, error=f"skipped: the smallest input has {elements} elements")
         error: str | None = None
+        run_seconds: float | None = None
         for fill in (0, 1):
             try:
-                self.run([spec.name for spec in self.outputs], self.synthetic(fill), cancellation)
+                run_seconds = self._fastest(self.synthetic(fill), cancellation)
             except (RunFailed, InputRefused, RunTerminated) as failure:
                 error = str(failure)
             else:
                 error = None
                 break
-        return WarmUp(seconds=time.perf_counter() - started, error=error)
+        return WarmUp(seconds=time.perf_counter() - started, error=error, run_seconds=run_seconds)
+
+    def _fastest(self, inputs: Mapping[str, Array], cancellation: Cancellation) -> float:
+        """Run until two runs have taken about the same, which the first never does; return the faster one's time."""
+        names = [spec.name for spec in self.outputs]
+        fastest = math.inf
+        for _ in range(_WARM_UP_RUNS_MAX):
+            started = time.perf_counter()
+            self.run(names, inputs, cancellation)
+            seconds, before = time.perf_counter() - started, fastest
+            fastest = min(seconds, before)
+            if seconds > min(before * _STEADY, _WARM_UP_AGAIN_SECONDS_MAX):
+                break
+        return fastest
 
     def synthetic(self, fill: int) -> dict[str, Array]:
         """Return the smallest inputs that fit the model, filled with one number (or its text)."""

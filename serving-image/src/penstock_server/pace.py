@@ -1,0 +1,79 @@
+"""How long runs take, and so where they should run."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from enum import Enum
+
+from penstock_server.protocol import Array
+
+#: A run shorter than this holds up other requests for less time than handing it to a thread costs them.
+INLINE_SECONDS_MAX = 0.001
+#: After a run that took far longer than expected, nothing runs inline for a while, and twice as long the next time.
+_PENALTY_SECONDS_MIN = 10.0
+_PENALTY_SECONDS_MAX = 3600.0
+_SMOOTHING = 0.1
+_SIZES = 64
+
+
+class Where(Enum):
+    """Where a run happens."""
+
+    INLINE = "inline"
+    THREAD = "thread"
+
+
+class Pace:
+    """Estimates the time of a run from the sizes of its inputs, by what runs of about that size took.
+
+    One moving average per power of two of elements: a run has a fixed cost and one per element, and
+    neither is known. Sizes that have not been seen are extrapolated from the next smaller one, as if
+    everything grew with the size, which errs towards the thread.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seconds: list[float] = [math.nan] * _SIZES
+        self._penalty_seconds = _PENALTY_SECONDS_MIN
+        self._inline_from = 0.0
+
+    def where(self, inputs: Mapping[str, Array]) -> Where:
+        """Return where a run with these inputs should happen."""
+        # A NaN (nothing known) is not below the limit either.
+        if self.expected_seconds(inputs) < INLINE_SECONDS_MAX and (
+            not self._inline_from or self._clock() >= self._inline_from
+        ):
+            return Where.INLINE
+        return Where.THREAD
+
+    def expected_seconds(self, inputs: Mapping[str, Array]) -> float:
+        """Return the expected time of a run, NaN where nothing is known."""
+        size = _size(inputs)
+        seconds = self._seconds[size]
+        if seconds == seconds:  # noqa: PLR0124 - the cheapest question whether it is NaN
+            return seconds
+        for smaller in range(size - 1, -1, -1):
+            if not math.isnan(self._seconds[smaller]):
+                return self._seconds[smaller] * 2.0 ** (size - smaller)
+        return math.nan
+
+    def ran(self, inputs: Mapping[str, Array], seconds: float) -> None:
+        """Learn from a run that ended."""
+        size = _size(inputs)
+        known = self._seconds[size]
+        self._seconds[size] = known + (seconds - known) * _SMOOTHING if known == known else seconds  # noqa: PLR0124
+
+    def ran_over(self) -> float:
+        """Learn that an inline run had to be ended; return for how many seconds nothing runs inline."""
+        seconds = self._penalty_seconds
+        self._inline_from = self._clock() + seconds
+        self._penalty_seconds = min(seconds * 2, _PENALTY_SECONDS_MAX)
+        return seconds
+
+
+def _size(inputs: Mapping[str, Array]) -> int:
+    """Return the power of two above the number of elements."""
+    elements = 0
+    for array in inputs.values():
+        elements += array.size
+    return min(elements.bit_length(), _SIZES - 1)

@@ -1,0 +1,86 @@
+"""What the protocol talks about: tensors, requests, and what can be wrong with them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+#: The values that ``parameters`` may hold.
+Parameter = str | int | float | bool
+
+#: The protocol's names and what numpy calls them. FP16 is accepted in JSON too: without it, a half
+#: precision model could not be asked anything by a client that knows no binary tensors.
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
+    "UINT16": np.dtype(np.uint16),
+    "UINT32": np.dtype(np.uint32),
+    "UINT64": np.dtype(np.uint64),
+    "INT8": np.dtype(np.int8),
+    "INT16": np.dtype(np.int16),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+    "FP16": np.dtype(np.float16),
+    "FP32": np.dtype(np.float32),
+    "FP64": np.dtype(np.float64),
+    "BYTES": np.dtype(np.object_),
+}
+
+_NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
+
+
+class BadRequest(ValueError):  # noqa: N818 - the words of HTTP
+    """The request cannot be understood or does not fit the model; the message says where and why."""
+
+
+class UnencodableOutput(Exception):  # noqa: N818 - it says what is wrong with a value, not with us
+    """The model answered something that the wanted encoding cannot carry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorSpec:
+    """One input or output of a model; -1 in the shape is a dimension that requests choose."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the protocol's metadata of this tensor."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+    def __str__(self) -> str:
+        return f"{self.datatype} {list(self.shape)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedOutput:
+    """An output that the client wants: raw bytes or JSON; ``classification``: only the k largest, 0: all of it."""
+
+    name: str
+    binary: bool = False
+    classification: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferRequest:
+    """What a client asks: arrays by input name, and the outputs it wants in its order.
+
+    ``timeout_seconds`` is what the client is ready to wait, None: as long as the server does.
+    """
+
+    id: str | None
+    inputs: Mapping[str, Array]
+    outputs: tuple[RequestedOutput, ...]
+    rows: int
+    timeout_seconds: float | None = None
+    parameters: Mapping[str, Parameter] = field(default_factory=lambda: _NO_PARAMETERS)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the wanted outputs, in the client's order."""
+        return tuple(output.name for output in self.outputs)
