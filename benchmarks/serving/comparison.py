@@ -80,7 +80,7 @@ def all_running(
                         running.append(started(contender, subject, Path(folder) / contender.name, pace, results))
                     running[-1].process.pause()
                 except ServerFailed as error:
-                    results.failures.append(f"{contender.name}, model {subject.name}: {error}")
+                    results.failures.append(f"{contender.name}, model {subject.name}: {str(error).splitlines()[-1]}")
                     print(f"  {contender.name} FAILED: {error}", flush=True)
             yield running
         finally:

@@ -187,8 +187,10 @@ def _litserve(subject: Subject, folder: Path) -> Start:
     del folder
     python = python_of("litserve", ("litserve==0.2.19", _ONNX_RUNTIME))
     port = free_port()
-    command = (str(python), str(_PEERS / "litserve_api.py"), str(subject.path), str(port))
-    return Start(command=command, environment=_environment(), port=port, ready_path="/health")
+    command = (str(python), str(_PEERS / "litserve_api.py"), str(port))
+    # Its worker is another process, which imports the API anew: the model's path goes there by the environment.
+    environment = _environment({"BENCH_MODEL": str(subject.path)})
+    return Start(command=command, environment=environment, port=port, ready_path="/health")
 
 
 def _bentoml(subject: Subject, folder: Path) -> Start:

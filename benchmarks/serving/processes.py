@@ -91,7 +91,7 @@ class ServerProcess:
                 os.kill(pid, number)
 
     def _last_words(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:]
+        return self._log.read_text(errors="replace").rstrip()[-2000:]
 
 
 @contextlib.contextmanager

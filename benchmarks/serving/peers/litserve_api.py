@@ -1,5 +1,6 @@
 """LitServe with an API of a few lines around ONNX Runtime, after its quickstart."""
 
+import os
 import sys
 from typing import Any
 
@@ -9,12 +10,12 @@ import onnxruntime
 
 
 class OnnxApi(litserve.LitAPI):  # type: ignore[misc] # LitServe is in an environment of its own: here it is Any
-    path = ""
-
     def setup(self, device: str) -> None:  # noqa: ARG002
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            os.environ["BENCH_MODEL"], options, providers=["CPUExecutionProvider"]
+        )
         self.names = [output.name for output in self.session.get_outputs()]
 
     def decode_request(self, request: dict[str, Any]) -> Any:
@@ -28,8 +29,7 @@ class OnnxApi(litserve.LitAPI):  # type: ignore[misc] # LitServe is in an enviro
 
 
 if __name__ == "__main__":
-    OnnxApi.path = sys.argv[1]
     server = litserve.LitServer(OnnxApi(), accelerator="cpu", workers_per_device=1)
     server.run(
-        host="127.0.0.1", port=int(sys.argv[2]), num_api_servers=1, log_level="warning", generate_client_file=False
+        host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, log_level="warning", generate_client_file=False
     )

@@ -3,9 +3,8 @@ import struct
 
 import numpy as np
 import pytest
-from benchmarks.serving.wire import WrongAnswer, check
-
 from benchmarks.serving import wire
+from benchmarks.serving.wire import WrongAnswer, check
 
 ROWS = np.array([[1.5, -2.25], [0.1, 3.0]], dtype=np.float32)
 EXPECTED = {"y": [0.25, 0.75]}

@@ -1,9 +1,8 @@
 import doctest
 
 import pytest
-from benchmarks.serving.figures import Cell, Figures, medians, quantile, ratios, spread
-
 from benchmarks.serving import figures, quiet, results
+from benchmarks.serving.figures import Cell, Figures, medians, quantile, ratios, spread
 
 
 def of(rate: float, p50: float = 1.0) -> Figures:

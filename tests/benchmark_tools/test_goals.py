@@ -1,9 +1,8 @@
 import pytest
+from benchmarks.serving import plot, report
 from benchmarks.serving.figures import Cell, Figures
 from benchmarks.serving.goals import DIRECT_LINE, ROUTED_LINE, goals
 from benchmarks.serving.results import Measured, Results
-
-from benchmarks.serving import plot, report
 
 
 def results(**rates: float) -> Results:
