@@ -64,6 +64,8 @@ class Column:
     the last is the largest one, so that the first bin counts what is below the reference and the last what is
     above it. Categorical: bin i is ``categories[i]``, then come one bin for ``others`` and one for what the
     reference never held; where ``others_complete`` is false, the two cannot be told apart and all of it is "other".
+    ``minimum``, ``maximum``, ``mean`` and ``sd`` of the finite reference values are for people: nothing is counted
+    by them.
     """
 
     name: str
@@ -82,6 +84,8 @@ class Column:
     scale: float = 1.0
     scores: tuple[int, ...] = ()
     contributes: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
     mean: float | None = None
     sd: float | None = None
 
@@ -89,16 +93,6 @@ class Column:
     def bins(self) -> int:
         """How many bins are counted."""
         return len(self.edges) + 1 if self.kind is Kind.NUMERIC else len(self.categories) + 2
-
-    @property
-    def minimum(self) -> float | None:
-        """The smallest finite reference value, to within one step of the data type."""
-        return self.edges[0] if self.edges else None
-
-    @property
-    def maximum(self) -> float | None:
-        """The largest finite reference value."""
-        return self.edges[-1] if self.edges else None
 
     def layout(self) -> list[Any]:
         """Return what two counters must agree on for their counts to be added."""
@@ -117,7 +111,7 @@ class Column:
         if self.kind is Kind.NUMERIC:
             wire |= {
                 "edges": list(self.edges), "transform": self.transform.value, "centre": self.centre,
-                "scale": self.scale, "mean": self.mean, "sd": self.sd,
+                "scale": self.scale, "min": self.minimum, "max": self.maximum, "mean": self.mean, "sd": self.sd,
             }  # fmt: skip
         else:
             wire |= {
@@ -281,8 +275,10 @@ def _column(wire: Mapping[str, Any]) -> Column:
         scale=_number(wire.get("scale", 1.0)),
         scores=tuple(map(_whole, wire.get("scores", ()))),
         contributes=bool(wire.get("contributes", False)),
-        mean=None if wire.get("mean") is None else _number(wire["mean"]),
-        sd=None if wire.get("sd") is None else _number(wire["sd"]),
+        minimum=_optional(wire.get("min")),
+        maximum=_optional(wire.get("max")),
+        mean=_optional(wire.get("mean")),
+        sd=_optional(wire.get("sd")),
     )
     _check(column)
     return column
@@ -318,6 +314,10 @@ def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InvalidProfile(f"{value!r} is not a finite number")
     return value
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else _number(value)
 
 
 def _category(value: Any) -> int | str:

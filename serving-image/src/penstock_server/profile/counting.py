@@ -1,6 +1,6 @@
 """Counts rows into the bins of a profile, many at a time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ _Places = npt.NDArray[np.intp]
 #: Behind the bins of each column: what has no place among them.
 _MISSING, _NEGATIVE, _POSITIVE = range(3)
 _SPECIAL = 3
+#: With so many columns it pays to find the bins of all of them at once.
+_SIDE_BY_SIDE = 8
 
 
 class Counter:
@@ -46,6 +48,8 @@ class Counter:
         self._crossed = cross_columns(columns)
         contributing = [place for place, column in enumerate(columns) if column.contributes]
         self._output_place = {place: k for k, place in enumerate(contributing)}
+        input_places = [place for group in self._groups if group.role is Role.INPUT for place in group.places]
+        self._cross_lines = [input_places.index(place) for place in self._crossed]
         self._scores = _score_table(self._columns, self._starts)
         count = len(columns)
         self._rows = 0
@@ -70,34 +74,36 @@ class Counter:
         """Count the rows of a block: all of them or, where anything about them is wrong, none."""
         test_rows = block.rows if block.test is None else len(block.test)
         seen = [(group, taken) for group in self._groups if (taken := group.take(block)) is not None]
-        slots: list[_Places] = []
+        places: list[_Places] = []
         sums: _Ints = np.zeros_like(self._sums)
         outputs: _Floats = np.zeros((len(self._output_place), test_rows))
         extremes = np.array(self._extremes)
-        bins_of: dict[int, _Places] = {}
         for group, taken in seen:
             rows = taken if block.test is None else taken[:, block.test]
-            places = group.slots(rows)
-            slots.append(places.ravel())
-            bins_of.update(zip(group.places, places, strict=True))
+            places.append(group.slots(rows))
             if isinstance(group, _Numeric):
                 extremes[:, group.places] = extremes_of(taken)
                 fixed = group.fixed(rows)
                 sums[0, group.places] = fixed.sum(axis=1)
                 sums[1, group.places] = np.square(fixed).sum(axis=1)
-                for place, values in zip(group.places, fixed, strict=True):
-                    if place in self._output_place:
-                        outputs[self._output_place[place]] = values
+                for place in group.contributing:
+                    outputs[self._output_place[place]] = fixed[group.places.index(place)]
+        inputs = [one for (group, _), one in zip(seen, places, strict=True) if group.role is Role.INPUT]
+        # Inputs are never absent: without them there was no request.
+        of_inputs = np.concatenate(inputs) if inputs else np.zeros((0, test_rows), np.intp)
+        crossed = self._scores.take(of_inputs[self._cross_lines]) if self._crossed else None
+        by_bin = [self._sums_by_bin(of_inputs, values) for values in outputs]
         rest = self._rest_of(seen, block)
-        crossed = self._crossed_scores(bins_of, test_rows)
-        by_bin = self._sums_by_bin(bins_of, outputs)
         # Nothing above changed a counter and nothing below can fail.
-        if slots:
-            self._slots += np.bincount(np.concatenate(slots), minlength=len(self._slots))
+        if places:
+            flat = np.concatenate([one.ravel() for one in places])
+            self._slots += np.bincount(flat, minlength=len(self._slots))
         self._sums += sums
-        self._rest += rest
-        self._output_sums += by_bin
-        if self._crossed:
+        for k, line in enumerate(by_bin):
+            self._output_sums[k] += line
+        if rest is not None:
+            self._rest += rest
+        if crossed is not None:
             self._cross += np.rint(crossed @ crossed.T).astype(np.int64)
             self._cross_sums += np.rint(crossed.sum(axis=1)).astype(np.int64)
         np.minimum(self._extremes[0], extremes[0], out=self._extremes[0])
@@ -147,34 +153,21 @@ class Counter:
             ),
         )
 
-    def _rest_of(self, seen: Iterable[tuple["_Group", Array]], block: Block) -> _Ints:
-        rest: _Ints = np.zeros_like(self._rest)
+    def _rest_of(self, seen: Iterable[tuple["_Group", Array]], block: Block) -> _Ints | None:
         if block.test is None or len(block.test) == block.rows:
-            return rest
+            return None
+        rest: _Ints = np.zeros_like(self._rest)
         others = np.ones(block.rows, np.bool_)
         others[block.test] = False
         for group, taken in seen:
             rest[:, group.places] = group.quality(taken[:, others])
         return rest
 
-    def _crossed_scores(self, bins_of: Mapping[int, _Places], rows: int) -> _Floats:
-        scores: _Floats = np.zeros((len(self._crossed), rows))
-        for line, place in zip(scores, self._crossed, strict=True):
-            if place in bins_of:
-                self._scores.take(bins_of[place], out=line)
-        return scores
-
-    def _sums_by_bin(self, bins_of: Mapping[int, _Places], outputs: _Floats) -> _Ints:
-        sums: _Ints = np.zeros_like(self._output_sums)
-        inputs = [slots for place, slots in bins_of.items() if self._columns[place].role is Role.INPUT]
-        if not inputs:
-            return sums
-        flat = np.concatenate(inputs)
-        for k, values in enumerate(outputs):
-            # Whole numbers far below 2**53: floating point adds them exactly.
-            by_bin = np.bincount(flat, weights=np.tile(values, len(inputs)), minlength=self._input_slots)
-            sums[k] = np.rint(by_bin)
-        return sums
+    def _sums_by_bin(self, of_inputs: _Places, values: _Floats) -> _Ints:
+        weights = np.tile(values, len(of_inputs))
+        by_bin = np.bincount(of_inputs.ravel(), weights=weights, minlength=self._input_slots)
+        # Whole numbers far below 2**53: floating point has added them exactly.
+        return np.rint(by_bin).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +179,8 @@ class _Group:
     derived: Derived
     places: list[int]
     indices: list[int]
+    #: Those whose sums are kept for each bin of each input.
+    contributing: list[int]
     #: What values are compared as; None: as they come.
     dtype: np.dtype[Any] | None
 
@@ -214,6 +209,8 @@ class _Group:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Numeric(_Group):
     edges: list[Array]
+    #: The same edges as (edges, columns, 1), each column's filled up with a number that nothing exceeds.
+    ladder: Array
     starts: list[int]
     bins: _Places
     low: Array
@@ -223,9 +220,17 @@ class _Numeric(_Group):
     transform: Transform
 
     def slots(self, values: Array) -> _Places:
-        result: _Places = np.empty(values.shape, np.intp)
-        for line, column, edges, start in zip(result, values, self.edges, self.starts, strict=True):
-            np.add(edges.searchsorted(column), start, out=line)
+        if len(self.places) < _SIDE_BY_SIDE:
+            result: _Places = np.empty(values.shape, np.intp)
+            for line, column, edges, start in zip(result, values, self.edges, self.starts, strict=True):
+                np.add(edges.searchsorted(column), start, out=line)
+        else:
+            # A bin is the number of edges below a value. Comparing all columns with one edge after the other is
+            # several times faster than a binary search for each value: it takes no branch.
+            below = np.zeros(values.shape, np.uint8)
+            for edge in self.ladder:
+                below += values > edge
+            result = below + np.array(self.starts, dtype=np.intp)[:, np.newaxis]
         if values.dtype.kind == "f":
             finite = np.isfinite(values)
             if not finite.all():
@@ -243,8 +248,8 @@ class _Numeric(_Group):
         finite = np.isfinite(numbers)
         if not finite.all():
             numbers = np.where(finite, numbers, self.centre[:, np.newaxis])
-        numbers -= self.centre[:, np.newaxis]
         with np.errstate(over="ignore"):  # cut off in the next line
+            numbers -= self.centre[:, np.newaxis]
             numbers *= self.factor[:, np.newaxis]
         np.clip(numbers, -CLIP * FIXED_POINT, CLIP * FIXED_POINT, out=numbers)
         return np.rint(numbers, out=numbers)
@@ -359,6 +364,7 @@ def _group(columns: Sequence[Column], places: list[int], starts: Sequence[int]) 
     first = columns[0]
     common: dict[str, Any] = {
         "role": first.role, "tensor": first.tensor, "derived": first.derived, "places": places,
+        "contributing": [place for place, column in zip(places, columns, strict=True) if column.contributes],
         "indices": [column.index for column in columns], "starts": [starts[place] for place in places],
         "dtype": compared_as(first.datatype) if first.kind is Kind.NUMERIC else None,
     }  # fmt: skip
@@ -366,6 +372,7 @@ def _group(columns: Sequence[Column], places: list[int], starts: Sequence[int]) 
         return _Categorical(lookups=[_Lookup(column) for column in columns], **common)
     dtype = compared_as(first.datatype)
     return _Numeric(
+        ladder=_ladder(columns, dtype),
         edges=[np.array(column.edges, dtype=dtype) for column in columns],
         bins=np.array([column.bins for column in columns], dtype=np.intp),
         low=np.array([[column.edges[0]] for column in columns], dtype=dtype),
@@ -375,6 +382,14 @@ def _group(columns: Sequence[Column], places: list[int], starts: Sequence[int]) 
         transform=first.transform,
         **common,
     )
+
+
+def _ladder(columns: Sequence[Column], dtype: np.dtype[Any]) -> Array:
+    top = np.inf if dtype.kind == "f" else np.iinfo(dtype).max
+    ladder = np.full((max(len(column.edges) for column in columns), len(columns), 1), top, dtype=dtype)
+    for place, column in enumerate(columns):
+        ladder[: len(column.edges), place, 0] = column.edges
+    return ladder
 
 
 def _score_table(columns: Sequence[Column], starts: Sequence[int]) -> _Floats:

@@ -58,7 +58,8 @@ def numeric(
     mean, sd = _moments(finite.astype(np.float64))
     centre, scale = _centre_and_scale(_transformed(finite.astype(np.float64), transform))
     return Column(
-        kind=Kind.NUMERIC, edges=tuple(edges), transform=transform, centre=centre, scale=scale, mean=mean, sd=sd,
+        kind=Kind.NUMERIC, edges=tuple(edges), transform=transform, centre=centre, scale=scale,
+        minimum=_native([low])[0], maximum=_native([high])[0], mean=mean, sd=sd,
         scores=normal_scores(counts) if scored else (), **identity,
     )  # fmt: skip
 
@@ -126,7 +127,8 @@ def _below(low: Any) -> Any:
     """Return the next smaller number of the same type, or the same where there is none."""
     if np.issubdtype(type(low), np.integer):
         return int(low) - 1 if int(low) > np.iinfo(np.int64).min else int(low)
-    step = np.nextafter(low, low.dtype.type(-np.inf))
+    with np.errstate(over="ignore"):
+        step = np.nextafter(low, low.dtype.type(-np.inf))
     return step if np.isfinite(step) else low
 
 

@@ -21,7 +21,7 @@ from penstock_server.profile.tap import Tap
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
 #: Rows counted in one go: enough to spread numpy's cost per call, few enough that nobody waits long for the GIL.
-_CHUNK_ROWS = 128
+_CHUNK_ROWS = 256
 _INTERVAL_SECONDS = 0.25
 #: How long a reader waits for its turn before it says that counting is stuck.
 _PATIENCE_SECONDS = 2.0

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from penstock_server.protocol import DTYPES, Array, TensorSpec
+from penstock_server.protocol import DTYPES, Array, RequestedOutput, TensorSpec
 
 #: Inputs with more elements per row (images, texts) are not counted: a bin per pixel says nothing.
 INPUT_COLUMNS_MAX = 1024
@@ -34,8 +34,8 @@ class Seen(Protocol):
         """Its tensors by name."""
 
     @property
-    def output_names(self) -> tuple[str, ...]:
-        """The names of the outputs it asked for, in the order of its results."""
+    def outputs(self) -> tuple[RequestedOutput, ...]:
+        """The outputs it asked for, in the order of its results."""
 
 
 #: A request and its results, in the order of its outputs.
@@ -105,8 +105,14 @@ def blocks(answered: Sequence[Answered], tensors: Tensors, pick: Pick) -> Iterat
     Requests that asked for the same outputs go together. ``pick(n)`` chooses one of n rows for tests.
     """
     together: dict[tuple[str, ...], list[Answered]] = {}
+    last: tuple[RequestedOutput, ...] | None = None
+    group: list[Answered] = []
     for one in answered:
-        together.setdefault(one[0].output_names, []).append(one)
+        wanted = one[0].outputs
+        if wanted is not last:  # requests that name no output share one tuple
+            last = wanted
+            group = together.setdefault(tuple(output.name for output in wanted), [])
+        group.append(one)
     for names, group in together.items():
         block = _block(names, group, tensors, pick)
         if block is not None or len(group) == 1:
@@ -148,11 +154,14 @@ def _test_rows(rows: Sequence[int], pick: Pick) -> npt.NDArray[np.intp] | None:
 
 def _stacked(arrays: Sequence[Array], rows: Sequence[int], spec: TensorSpec) -> Array | None:
     """Return the rows of many arrays as one matrix, or None where one of them has another shape or type."""
+    try:
+        # Each array costs a look at its length alone: numpy looks at the rest for all of them at once.
+        joined = np.concatenate(arrays) if list(map(len, arrays)) == rows else None
+    except (TypeError, ValueError):  # a single value, or arrays of several shapes
+        joined = None
+    if joined is None:
+        joined = matrix(arrays[0], rows[0]) if len(arrays) == 1 else None
     wanted, size = DTYPES[spec.datatype], width(spec)
-    parts: list[Array] = []
-    for array, count in zip(arrays, rows, strict=True):
-        part = matrix(array, count)
-        if part is None or part.shape[1] != size or (part.dtype != wanted and wanted.kind != "O"):
-            return None
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if joined is None or size is None or (joined.dtype != wanted and wanted.kind != "O"):
+        return None
+    return joined.reshape(len(joined), size) if math.prod(joined.shape[1:]) == size else None

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock_server.profile.rows import Answered, Seen, Tensors, matrix
-from penstock_server.protocol import Array, InferRequest
+from penstock_server.protocol import Array, InferRequest, RequestedOutput
 
 #: What waits for counting holds at most about this much, and never fewer or more rows than these.
 _BYTES_MAX = 4 * 1024 * 1024
 _ROWS_MIN, _ROWS_MAX = 512, 16_384
 #: So many rows wake the counting thread before its time.
-WAKE_ROWS = 128
+WAKE_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,7 +23,7 @@ class _Copy:
     id: str | None
     rows: int
     inputs: Mapping[str, Array]
-    output_names: tuple[str, ...]
+    outputs: tuple[RequestedOutput, ...]
 
 
 class Tap:
@@ -86,28 +86,29 @@ class Tap:
         self.wake.set()
 
     def _copied(self, request: InferRequest, outputs: Sequence[Array]) -> Answered:
-        by_name = dict(zip(request.output_names, outputs, strict=True))
-        kept = tuple(spec.name for spec in self._tensors.outputs if spec.name in by_name)
+        counted = {spec.name for spec in self._tensors.outputs}
+        results = [(wanted, array) for wanted, array in zip(request.outputs, outputs, strict=True)
+                   if wanted.name in counted]  # fmt: skip
         seen: Seen = _Copy(
             id=request.id,
             rows=request.rows,
             inputs={spec.name: request.inputs[spec.name].copy() for spec in self._tensors.inputs},
-            output_names=kept,
+            outputs=tuple(wanted for wanted, _ in results),
         )
-        return seen, [by_name[name].copy() for name in kept]
+        return seen, [array.copy() for _, array in results]
 
     def _one_row(self, request: InferRequest, outputs: Sequence[Array], row: int) -> Answered | None:
-        by_name = dict(zip(request.output_names, outputs, strict=True))
         inputs: dict[str, Array] = {}
         for spec in self._tensors.inputs:
             rows = matrix(request.inputs[spec.name], request.rows)
             if rows is None:
                 return None
             inputs[spec.name] = rows[row : row + 1].copy()
-        results: dict[str, Array] = {}
-        for spec in self._tensors.outputs:
-            rows = matrix(by_name[spec.name], request.rows) if spec.name in by_name else None
+        kept: list[tuple[RequestedOutput, Array]] = []
+        counted = {spec.name for spec in self._tensors.outputs}
+        for wanted, array in zip(request.outputs, outputs, strict=True):
+            rows = matrix(array, request.rows) if wanted.name in counted else None
             if rows is not None:
-                results[spec.name] = rows[row : row + 1].copy()
-        seen: Seen = _Copy(id=None, rows=1, inputs=inputs, output_names=tuple(results))
-        return seen, list(results.values())
+                kept.append((wanted, rows[row : row + 1].copy()))
+        seen: Seen = _Copy(id=None, rows=1, inputs=inputs, outputs=tuple(wanted for wanted, _ in kept))
+        return seen, [array for _, array in kept]

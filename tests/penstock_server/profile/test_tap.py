@@ -1,0 +1,118 @@
+"""Requests reach the counting thread whole, in order and bounded, and never wait for it."""
+
+import numpy as np
+import pytest
+from tests.penstock_server.profile.conftest import X, Y, asked
+
+from penstock_server.profile.rows import Tensors, blocks
+from penstock_server.profile.tap import WAKE_ROWS, Tap
+from penstock_server.protocol import TensorSpec
+
+IMAGE = TensorSpec(name="image", datatype="FP32", shape=(-1, 3, 64, 64))
+BOTH = Tensors.of([X], [Y])
+
+
+def tap(rows_max: int | None = None, tensors: Tensors = BOTH) -> Tap:
+    return Tap(tensors, rows_max=rows_max)
+
+
+def observe(one: Tap, rows: int, value: float = 0.0) -> None:
+    x = np.full((rows, 3), value, np.float32)
+    one.observe(asked({"x": x}), [np.full((rows, 1), value, np.float32)])
+
+
+def first_values(one: Tap, rows: int = 1000) -> list[float]:
+    return [float(request.inputs["x"][0, 0]) for request, _ in one.take(rows)]
+
+
+def test_what_is_observed_is_taken_in_order_and_once() -> None:
+    one = tap()
+    for value in range(5):
+        observe(one, 1, value)
+    assert first_values(one, 2) == [0, 1]
+    assert first_values(one) == [2, 3, 4]
+    assert first_values(one) == []
+
+
+def test_what_does_not_fit_is_dropped_and_counted() -> None:
+    one = tap(rows_max=3)
+    for value in range(5):
+        observe(one, 1, value)
+    assert one.dropped_rows == 2
+    assert first_values(one) == [0, 1, 2]
+    observe(one, 1, 9)
+    assert first_values(one) == [9]
+
+
+def test_of_a_request_that_does_not_fit_one_row_is_kept_for_tests() -> None:
+    one = tap(rows_max=4)
+    x = np.arange(30, dtype=np.float32).reshape(10, 3)
+    one.observe(asked({"x": x}), [x[:, :1].copy()])
+    ((request, results),) = one.take(100)
+    assert one.dropped_rows == 9
+    assert request.rows == 1
+    assert request.inputs["x"].shape == (1, 3)
+    assert results[0][0, 0] == request.inputs["x"][0, 0]
+
+
+def test_enough_rows_wake_who_counts_them() -> None:
+    one = tap()
+    for _ in range(WAKE_ROWS - 1):
+        observe(one, 1)
+    assert not one.wake.is_set()
+    observe(one, 1)
+    assert one.wake.is_set()
+
+
+def test_an_image_beside_a_counted_input_is_not_kept() -> None:
+    one = tap(tensors=Tensors.of([X, IMAGE], [Y]))
+    x, image = np.ones((1, 3), np.float32), np.zeros((1, 3, 64, 64), np.float32)
+    one.observe(asked({"x": x, "image": image}), [np.ones((1, 1), np.float32)])
+    ((request, _),) = one.take(10)
+    assert set(request.inputs) == {"x"}
+    assert not np.shares_memory(request.inputs["x"], x)
+
+
+def test_rows_of_many_requests_become_one_block() -> None:
+    one = tap()
+    for value in range(4):
+        observe(one, 1, value)
+    (block,) = blocks(one.take(100), BOTH, lambda count: count - 1)
+    assert block is not None
+    assert block.inputs["x"][:, 0].tolist() == [0, 1, 2, 3]
+    assert block.outputs["y"][:, 0].tolist() == [0, 1, 2, 3]
+    assert block.test is None
+
+
+def test_at_most_one_row_of_each_request_is_for_tests() -> None:
+    one = tap()
+    for rows in (1, 4, 0, 3):
+        observe(one, rows)
+    (block,) = blocks(one.take(100), BOTH, lambda count: count - 1)
+    assert block is not None
+    assert block.rows == 8
+    assert block.test is not None
+    assert block.test.tolist() == [0, 4, 7]
+
+
+def test_requests_for_different_outputs_are_counted_apart() -> None:
+    one = tap()
+    observe(one, 1)
+    one.observe(asked({"x": np.ones((1, 3), np.float32)}, ()), [])
+    both, none = blocks(one.take(100), BOTH, lambda _count: 0)
+    assert both is not None
+    assert none is not None
+    assert set(both.outputs) == {"y"}
+    assert set(none.outputs) == set()
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (1, 4)])
+def test_a_request_of_another_shape_spoils_no_other(shape: tuple[int, int]) -> None:
+    one = tap()
+    observe(one, 1)
+    request = asked({"x": np.ones((1, 3), np.float32)})
+    odd = {"x": np.ones(shape, np.float32)}
+    one.observe(type(request)(id=None, inputs=odd, outputs=request.outputs, rows=1), [np.ones((1, 1), np.float32)])
+    observe(one, 1)
+    found = list(blocks(one.take(100), BOTH, lambda _count: 0))
+    assert [block is None for block in found] == [False, True, False]
