@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from penstock_server.binary import decode_raw, encode_raw
+from penstock_server.protocol.binary import decode_raw, encode_raw
 from penstock_server.protocol import DTYPES, Array, BadRequest
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)

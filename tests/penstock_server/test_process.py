@@ -131,6 +131,7 @@ def in_pod(start: Start, tmp_path: Path) -> Callable[..., Running]:
             namespace="shop",
             http_port=0,
             management_port=0,
+            grpc_port=0,
             **settings,
         )
         (tmp_path / "home").mkdir()

@@ -27,6 +27,7 @@ def make(path: Path, events: list[str], ports: list[int] | None = None, **change
         namespace="shop",
         http_port=0,
         management_port=0,
+        grpc_port=0,
         **changes,
     )
     settings = Settings(serving=serving, host="127.0.0.1", person=False, termination_log=Path("/dev/null"))

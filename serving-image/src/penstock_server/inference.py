@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from penstock_server import protocol
-from penstock_server.admission import Admission, Overloaded
+from penstock_server.admission import Admission
 from penstock_server.metrics import Metrics
 from penstock_server.observer import Observer
 from penstock_server.pace import Pace, Where
-from penstock_server.protocol import Array, BadRequest, InferRequest, RequestDecoder, ResponseEncoder, UnencodableOutput
-from penstock_server.session import Cancellation, InputRefused, RunFailed, RunTerminated, Session
+from penstock_server.protocol import Array, InferRequest, RequestDecoder, ResponseEncoder
+from penstock_server.refusal import EXPECTED, refusal_of
+from penstock_server.session import Cancellation, Session
 from penstock_server.watchdog import RanOver, Watchdog
 
 
@@ -66,12 +67,13 @@ class Inference:
 
     async def answer(self, body: bytes) -> Answer:
         """Return the answer to one request; every error that a client or a model can cause is one."""
+        request = None
         try:
             request = self._decoder.decode(body)
             results = await self.run(request)
             return Answer(status=200, body=self._encoder.encode(request, results).body)
-        except _EXPECTED as error:
-            return self._refuse(error)
+        except EXPECTED as error:
+            return self._refuse(error, request)
 
     async def run(self, request: InferRequest) -> list[Array]:
         """Run one request; raise Overloaded, TimeoutError, RunTerminated, InputRefused or RunFailed."""
@@ -86,7 +88,7 @@ class Inference:
         if not self._admission.free or self._pace.where(request.inputs) is not Where.INLINE:
             return None
         started = time.perf_counter()
-        seconds_max = self._seconds_max(request)
+        seconds_max = self.seconds_max(request)
         try:
             results = self._watchdog.run(request.output_names, request.inputs, started=started, seconds_max=seconds_max)
         except RanOver:
@@ -101,7 +103,7 @@ class Inference:
 
     async def _run_in_turn(self, request: InferRequest) -> list[Array]:
         """Wait for a turn and run in a thread; raise Overloaded, TimeoutError and what Session.run raises."""
-        async with asyncio.timeout(self._seconds_max(request)):
+        async with asyncio.timeout(self.seconds_max(request)):
             await self._admission.acquire()
             cancellation = Cancellation()
             self._running.add(cancellation)
@@ -134,27 +136,16 @@ class Inference:
         for observer in self._observers:
             observer.observe(request, results)
 
-    def _seconds_max(self, request: InferRequest) -> float:
-        wanted = request.timeout_seconds
+    def seconds_max(self, request: InferRequest | None) -> float:
+        """Return how long a request may take, waiting included."""
+        wanted = None if request is None else request.timeout_seconds
         return self._timeout_seconds if wanted is None else min(wanted, self._timeout_seconds)
 
-    def _refuse(self, error: Exception) -> Answer:
-        match error:
-            case BadRequest():
-                self._metrics.rejected("bad_request")
-                return refusal(400, str(error))
-            case InputRefused():
-                self._metrics.rejected("bad_request")
-                return refusal(400, f"the model does not take these inputs: {error}")
-            case Overloaded():
-                self._metrics.rejected("overloaded")
-                return refusal(429, f"overloaded: {error}; try again later", retry_after_seconds=1)
-            case TimeoutError() | RunTerminated():
-                return refusal(
-                    504, f"no result within {self._timeout_seconds:g} s, waiting included; what ran was terminated"
-                )
-            case _:
-                return refusal(500, f"the model failed: {error}")
+    def _refuse(self, error: Exception, request: InferRequest | None) -> Answer:
+        refused = refusal_of(error, seconds_max=self.seconds_max(request))
+        if refused.rejected is not None:
+            self._metrics.rejected(refused.rejected)
+        return refusal(refused.status, refused.message, retry_after_seconds=refused.retry_after_seconds)
 
     def cancel(self) -> None:
         """End what runs now; who waits for it is answered with 504."""
@@ -166,6 +157,3 @@ class Inference:
         self.cancel()
         self._watchdog.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-_EXPECTED = (BadRequest, InputRefused, Overloaded, TimeoutError, RunTerminated, RunFailed, UnencodableOutput)

@@ -16,6 +16,7 @@ from penstock_server import sample
 from penstock_server.admission import Admission
 from penstock_server.app import Identity, ModelServer
 from penstock_server.cpu import usable_cores
+from penstock_server.grpc_service.port import GrpcPort
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.log import Log
@@ -58,13 +59,22 @@ class Server:
             {"revision": serving.revision, "model": serving.model_name, "model_version": serving.model_version}
         )
         self._admission = Admission(concurrency_max=serving.concurrency_max, queue_max=serving.queue_max)
+        identity = Identity(
+            model_name=serving.model_name, model_version=serving.model_version, server_version=_version()
+        )
         self._model_server = ModelServer(
-            identity=Identity(
-                model_name=serving.model_name, model_version=serving.model_version, server_version=_version()
-            ),
+            identity=identity,
             lifecycle=self._lifecycle,
             metrics=self._metrics,
             max_connection_age_seconds=serving.max_connection_age_seconds,
+        )
+        self._grpc = GrpcPort(
+            serving=serving,
+            host=settings.host,
+            identity=identity,
+            lifecycle=self._lifecycle,
+            metrics=self._metrics,
+            log=log,
         )
         self._stop_asked = asyncio.Event()
         self._stop_insisted = asyncio.Event()
@@ -82,9 +92,11 @@ class Server:
         )
         try:
             public = await self._listen(self._model_server.web_server(self._log), serving.http_port)
+            self._grpc.open()
             try:
                 await self._serve(public, management)
             finally:
+                await self._grpc.close()
                 await public.runner.cleanup()
         finally:
             await management.runner.cleanup()
@@ -93,14 +105,24 @@ class Server:
         inference = await self._load()
         try:
             self._model_server.serve_with(inference)
+            await self._serve_over_grpc(inference)
             self._lifecycle.handle(Event.LOADED)
             if self._stop_asked.is_set():
                 return  # no client has ever been sent here, so there is nobody to drain
+            await self._grpc.ready()
             self._announce(inference.session, public, management)
             await self._stop_asked.wait()
             await self._drain(public, inference)
         finally:
             inference.close()
+
+    async def _serve_over_grpc(self, inference: Inference) -> None:
+        try:
+            await self._grpc.serve_with(inference)
+        except OSError as error:
+            raise CannotServe(
+                Reason.INVALID_CONFIGURATION, f"cannot listen for gRPC: {error}", permanent=False
+            ) from error
 
     async def _load(self) -> Inference:
         serving, started = self._serving, time.perf_counter()
@@ -149,6 +171,7 @@ class Server:
         """Answer on while clients learn that they should leave, then take no more and finish what runs."""
         seconds = self._serving.drain_seconds
         self._log("draining", seconds=seconds)
+        await self._grpc.draining()
         insisted = asyncio.ensure_future(self._stop_insisted.wait())
         await asyncio.wait({insisted}, timeout=seconds)
         finishing = asyncio.ensure_future(self._finish(public))
@@ -159,10 +182,11 @@ class Server:
         self._log("stopped")
 
     async def _finish(self, public: _Listener) -> None:
+        seconds = self._serving.request_timeout_seconds + _SHUTDOWN_SLACK_SECONDS
         for site in public.runner.sites:
             await site.stop()
         # The library's own end would forget a request whose body is still on its way.
-        await self._model_server.finished(self._serving.request_timeout_seconds + _SHUTDOWN_SLACK_SECONDS)
+        await asyncio.gather(self._model_server.finished(seconds), self._grpc.finish(seconds))
         await public.runner.cleanup()
 
     def _ask_to_stop(self) -> None:
@@ -196,13 +220,16 @@ class Server:
     def _announce(self, session: Session, public: _Listener, management: _Listener) -> None:
         serving = self._serving
         if not self._settings.person:
-            self._log("ready", port=public.port, management_port=management.port)
+            grpc = {} if self._grpc.number is None else {"grpc_port": self._grpc.number}
+            self._log("ready", port=public.port, management_port=management.port, **grpc)
             return
         base = f"http://{_for_url(self._settings.host)}:{public.port}"
         url = f"{base}/v2/models/{serving.model_name}/infer"
         self._log(f"{serving.model_name} is served at {url}")
         self._log("  in:   " + ", ".join(f"{spec.name} {spec}" for spec in session.inputs))
         self._log("  out:  " + ", ".join(f"{spec.name} {spec}" for spec in session.outputs))
+        if self._grpc.number is not None:
+            self._log(f"  gRPC: {_for_url(self._settings.host)}:{self._grpc.number}")
         self._log(f"  metrics: http://{_for_url(self._settings.host)}:{management.port}/metrics")
         self._log("Try it:\n  " + sample.curl(url, session.inputs))
 

@@ -1,0 +1,124 @@
+"""From a ``ModelInferRequest`` to arrays that fit the model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from penstock_server.grpc_service.tensors import decode_contents
+from penstock_server.protocol import Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
+from penstock_server.protocol.binary import decode_raw
+from penstock_server.protocol.request import decode_shape
+from penstock_server.protocol.types import Parameter
+
+#: Triton's clients name memory that they share with their server; here there is none.
+_SHARED_MEMORY = "shared_memory_region"
+
+
+class MessageDecoder:
+    """Decodes requests for one model."""
+
+    def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+        self._inputs = {spec.name: spec for spec in inputs}
+        self._outputs = {spec.name: spec for spec in outputs}
+        self._first = inputs[0].name if inputs else None
+        self._all_outputs = tuple(RequestedOutput(name=spec.name, binary=True) for spec in outputs)
+
+    def decode(self, message: Any, *, seconds_max: float | None) -> InferRequest:
+        """Return what the message asks, checked against the model; raise BadRequest if it does not fit.
+
+        ``seconds_max`` is the deadline of the call; a parameter of the request may be shorter.
+        """
+        parameters = _parameters(message.parameters, "the request") if message.parameters else {}
+        arrays = self._decode_inputs(message.inputs, message.raw_input_contents)
+        first = arrays[self._first].shape if self._first is not None else ()
+        return InferRequest(
+            id=message.id or None,
+            inputs=arrays,
+            outputs=self._requested(message.outputs) if message.outputs else self._all_outputs,
+            rows=first[0] if first else 1,
+            timeout_seconds=_shorter(_timeout_seconds(parameters), seconds_max),
+            parameters=parameters,
+        )
+
+    def _decode_inputs(self, tensors: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
+        if raw and len(raw) != len(tensors):
+            raise BadRequest(
+                f"raw_input_contents has {len(raw)} entries for {len(tensors)} inputs; send one for each input, in "
+                "their order, or none at all"
+            )
+        specs = self._inputs
+        arrays: dict[str, Array] = {}
+        for position, tensor in enumerate(tensors):
+            name = tensor.name
+            spec = specs.get(name)
+            if spec is None:
+                if not name:
+                    raise BadRequest(f"inputs[{position}] has no 'name'")
+                raise BadRequest(f"the model has no input {name!r}; it has {_listed(specs)}")
+            if name in arrays:
+                raise BadRequest(f"input {name!r} is given twice")
+            arrays[name] = _decode_tensor(tensor, spec, raw[position] if raw else None)
+        missing = [name for name in specs if name not in arrays]
+        if missing:
+            raise BadRequest(f"input {missing[0]!r} is missing; the model needs {_listed(specs)}")
+        return arrays
+
+    def _requested(self, wanted: Sequence[Any]) -> tuple[RequestedOutput, ...]:
+        outputs: dict[str, RequestedOutput] = {}
+        for position, output in enumerate(wanted):
+            name = output.name
+            if not name:
+                raise BadRequest(f"outputs[{position}] has no 'name'")
+            if name not in self._outputs:
+                raise BadRequest(f"the model has no output {name!r}; it has {_listed(self._outputs)}")
+            if name in outputs:
+                raise BadRequest(f"output {name!r} is asked for twice")
+            parameters = _parameters(output.parameters, f"output {name!r}")
+            if parameters.get("classification"):
+                raise BadRequest(f"output {name!r}: classification is supported over REST only")
+            outputs[name] = RequestedOutput(name=name, binary=True)
+        return tuple(outputs.values())
+
+
+def _decode_tensor(tensor: Any, spec: TensorSpec, raw: bytes | None) -> Array:
+    where = f"input {spec.name!r}"
+    if tensor.parameters:
+        _parameters(tensor.parameters, where)
+    if tensor.datatype != spec.datatype:
+        said = f"datatype {tensor.datatype!r}" if tensor.datatype else "no datatype"
+        raise BadRequest(f"{where} has {said}; the model expects {spec}")
+    shape = decode_shape(list(tensor.shape), spec, where)
+    if raw is None:
+        return decode_contents(tensor.contents, spec.datatype, shape, where)
+    if tensor.HasField("contents") and tensor.contents.ListFields():
+        raise BadRequest(f"{where} has both contents and an entry in raw_input_contents; send one of them")
+    return decode_raw(raw, spec.datatype, shape, where)
+
+
+def _parameters(wire: Mapping[str, Any], where: str) -> dict[str, Parameter]:
+    parameters: dict[str, Parameter] = {}
+    for name, value in wire.items():
+        choice = value.WhichOneof("parameter_choice")
+        if choice is None:
+            raise BadRequest(f"parameter {name!r} of {where} has no value")
+        parameters[name] = getattr(value, choice)
+    if _SHARED_MEMORY in parameters:
+        raise BadRequest(f"{where}: this server shares no memory with its clients; send the elements in the message")
+    return parameters
+
+
+def _timeout_seconds(parameters: Mapping[str, Parameter]) -> float | None:
+    """Return the parameter that Triton's clients call ``timeout``, in microseconds; 0 is none."""
+    value = parameters.get("timeout")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadRequest(f"parameter 'timeout' of the request must be a whole number of microseconds, not {value!r}")
+    return value / 1e6 if value else None
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return other if one is None else one if other is None else min(one, other)
+
+
+def _listed(specs: Mapping[str, TensorSpec]) -> str:
+    return ", ".join(f"{name!r} ({spec})" for name, spec in specs.items()) or "none"
