@@ -74,7 +74,6 @@ def contenders() -> tuple[Contender, ...]:
             name="penstock-batching",
             says="everything on, and rows of several requests in one run",
             start=functools.partial(_penstock, profile=True, grpc=True, batching=32),
-            dialects=every,
         ),
         Contender(
             name="penstock-plain",
@@ -134,7 +133,7 @@ def _reference_profile(python: Path, subject: Subject, folder: Path) -> Path:
     command = [str(python.with_name("penstock-profile")), str(subject.path), str(subject.profile_rows), "-o", str(out)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        raise ServerFailed(f"penstock-profile failed: {done.stderr[-1000:]}")
+        raise ServerFailed(f"penstock-profile failed: {done.stderr.strip()[-1000:]}")
     return out
 
 

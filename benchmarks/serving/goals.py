@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.serving.results import Results
+from benchmarks.serving.workloads import ROUTED
 
 #: The line and the server that the goals are about: everything on, JSON.
 SUBJECT_LINE = "penstock json"
@@ -36,7 +37,7 @@ def goals() -> tuple[Goal, ...]:
     return (
         *(
             Goal(
-                says=f"1 row, {connections} connections, of the bare loop",
+                says=f"1 row, {connections} connection{'s' if connections > 1 else ''}, of the bare loop",
                 limit=limit,
                 figure=_rate_over("bare", "gbm-1", connections),
             )
@@ -83,11 +84,11 @@ def _p99_over_bare(found: Results) -> float | None:
 
 
 def _routed_share(found: Results) -> float | None:
-    return _over(found.rate(ROUTED_LINE, "gbm-1", 16), found.rate(DIRECT_LINE, "gbm-1", 16))
+    return _over(found.rate(ROUTED_LINE, ROUTED, 16), found.rate(DIRECT_LINE, ROUTED, 16))
 
 
 def _routed_extra(found: Results) -> float | None:
-    routed, direct = (found.figures(line, "gbm-1", 1) for line in (ROUTED_LINE, DIRECT_LINE))
+    routed, direct = (found.figures(line, ROUTED, 1) for line in (ROUTED_LINE, DIRECT_LINE))
     return routed.p50_ms - direct.p50_ms if routed and direct else None
 
 

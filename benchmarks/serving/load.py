@@ -93,7 +93,7 @@ class HttpDialogue:
             # Answers differ in their date at most, so most heads are known: no parsing on the hot path.
             known = self._heads.get(head)
             if known is None:
-                known = self._heads[head] = _read_head(head)
+                known = self._heads[head] = _read_head(head, buffer[head_end + 4 :])
             length, self.leaving = known
             if len(buffer) >= head_end + 4 + length:
                 self._buffer = b""
@@ -236,11 +236,11 @@ class Load:
         return self._connect()
 
 
-def _read_head(head: bytes) -> tuple[int, bool]:
+def _read_head(head: bytes, body: bytes) -> tuple[int, bool]:
     """Return the body's length and whether the server will close the connection; raise AnswerRefused."""
     status, *lines = head.split(b"\r\n")
     if status.split(b" ")[1] != b"200":
-        raise AnswerRefused(f"the server answered {status.decode('latin-1')}")
+        raise AnswerRefused(f"the server answered {status.decode('latin-1')}: {body[:200].decode('latin-1')}")
     fields = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
     if b"content-length" not in fields:
         raise AnswerRefused("the server answered without Content-Length, which this client needs")

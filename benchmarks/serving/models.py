@@ -76,9 +76,8 @@ def make(folder: Path) -> None:
         rows = random.normal(size=(_PROFILE_ROWS, features)).astype(np.float32)
         model = _gradient_boosting(rows, random) if name == "gbm" else _perceptron(rows, random)
         listing.append(_write(folder, name, "x", model.SerializeToString(), rows[:64]))
-        listing[-1]["profile_rows"] = f"{name}-profile.csv"
-        columns = ",".join(f"f{index}" for index in range(features))
-        np.savetxt(folder / f"{name}-profile.csv", rows, delimiter=",", header=columns, comments="", fmt="%.9g")
+        listing[-1]["profile_rows"] = f"{name}-profile.npz"
+        np.savez(folder / f"{name}-profile.npz", x=rows)
     tensor = random.normal(size=(1, *_TENSOR_SHAPE)).astype(np.float32)
     listing.append(_write(folder, "tensor", "x", _pooling().SerializeToString(), tensor))
     (folder / "models.json").write_text(json.dumps(listing, indent=1))

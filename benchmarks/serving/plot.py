@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from html import escape
 
 from benchmarks.serving.results import Results
-from benchmarks.serving.workloads import WORKLOADS
+from benchmarks.serving.workloads import says
 
 _WIDTH, _LABEL, _BAR, _GAP, _HEAD = 860, 190, 16, 5, 34
 _VALUE_ROOM = 190
@@ -37,15 +37,15 @@ def svg(results: Results) -> str:
 
 
 def _panels(results: Results) -> Iterator[tuple[str, list[tuple[str, float, float]]]]:
-    for workload in WORKLOADS:
-        connections = sorted({cell.connections for cell in results.cells if cell.workload == workload.name})
-        for each in connections:
-            bars = [
-                (cell.line, found.median.requests_per_second, found.median.p99_ms)
-                for cell, found in results.cells.items()
-                if (cell.workload, cell.connections) == (workload.name, each)
-            ]
-            yield f"{workload.says}, {each} connection{'s' if each > 1 else ''}", sorted(bars, key=lambda bar: -bar[1])
+    panels = dict.fromkeys((cell.workload, cell.connections) for cell in results.cells)
+    for workload, connections in panels:
+        bars = [
+            (cell.line, found.median.requests_per_second, found.median.p99_ms)
+            for cell, found in results.cells.items()
+            if (cell.workload, cell.connections) == (workload, connections)
+        ]
+        title = f"{says(workload)}, {connections} connection{'s' if connections > 1 else ''}"
+        yield title, sorted(bars, key=lambda bar: -bar[1])
 
 
 def _colour(line: str) -> str:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 from benchmarks.serving.figures import Cell, spread
-from benchmarks.serving.goals import SUBJECT_LINE, Goal
+from benchmarks.serving.goals import DIRECT_LINE, SUBJECT_LINE, Goal
 from benchmarks.serving.results import Measured, Results
-from benchmarks.serving.workloads import WORKLOADS
+from benchmarks.serving.workloads import ROUTED, says
 
 _CLIENT_SHARE_MAX = 0.9
 
@@ -16,29 +16,29 @@ def text(results: Results, goals: Sequence[Goal]) -> str:
 
 
 def _cells(results: Results) -> Iterator[str]:
-    to_bare, to_ours = results.ratios_to("bare"), results.ratios_to(SUBJECT_LINE)
-    says = {workload.name: workload.says for workload in WORKLOADS}
+    to_base, to_ours = {**results.ratios_to(DIRECT_LINE), **results.ratios_to("bare")}, results.ratios_to(SUBJECT_LINE)
     before = None
     for cell, found in results.cells.items():
         if (cell.workload, cell.connections) != before:
             before = (cell.workload, cell.connections)
+            base = "direct" if cell.workload == ROUTED else "bare"
             yield ""
-            yield f"{says[cell.workload]}, {cell.connections} connection{'s' if cell.connections > 1 else ''}"
+            yield f"{says(cell.workload)}, {cell.connections} connection{'s' if cell.connections > 1 else ''}"
             yield (
-                f"  {'':26}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU s/1000':>12}{'of bare':>9}"
+                f"  {'':26}{'req/s':>9}{'p50 ms':>9}{'p99 ms':>9}{'CPU s/1000':>12}{f'of {base}':>11}"
                 f"{'Penstock/it':>13}{'spread':>8}"
             )
-        yield _cell(cell, found, to_bare.get(cell), to_ours.get(cell))
+        yield _cell(cell, found, to_base.get(cell), to_ours.get(cell))
 
 
-def _cell(cell: Cell, found: Measured, to_bare: float | None, to_ours: float | None) -> str:
+def _cell(cell: Cell, found: Measured, to_base: float | None, to_ours: float | None) -> str:
     figures = found.median
     marks = " disturbed" if found.disturbed else ""
     if figures.client_share > _CLIENT_SHARE_MAX:
         marks += " client at its limit"
     return (
         f"  {cell.line:26}{figures.requests_per_second:9,.0f}{figures.p50_ms:9.2f}{figures.p99_ms:9.2f}"
-        f"{figures.cpu_seconds_per_1000:12.3f}{_ratio(to_bare):>9}"
+        f"{figures.cpu_seconds_per_1000:12.3f}{_ratio(to_base):>11}"
         f"{_ratio(1 / to_ours if to_ours else None):>13}{spread(found.rounds):8.0%}{marks}"
     )
 

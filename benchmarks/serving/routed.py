@@ -15,6 +15,7 @@ from benchmarks.serving.models import Subject
 from benchmarks.serving.processes import HOST, free_port, pinned
 from benchmarks.serving.results import Results
 from benchmarks.serving.rounds import Load, Patience, Round, RoundFailed, measured, play
+from benchmarks.serving.workloads import ROUTED
 
 from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.routes import RouterPod
@@ -112,4 +113,4 @@ def _in_turns(
             found[line].append(one)
             print(f"  {turn + 1}/{pace.rounds} {line:24} {one.figures.requests_per_second:10,.0f}/s", flush=True)
     for line, rounds in found.items():
-        results.cells[Cell(line=line, workload="gbm-1", connections=connections)] = measured(rounds)
+        results.cells[Cell(line=line, workload=ROUTED, connections=connections)] = measured(rounds)

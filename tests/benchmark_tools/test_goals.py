@@ -3,6 +3,7 @@ from benchmarks.serving import plot, report
 from benchmarks.serving.figures import Cell, Figures
 from benchmarks.serving.goals import DIRECT_LINE, ROUTED_LINE, goals
 from benchmarks.serving.results import Measured, Results
+from benchmarks.serving.workloads import ROUTED
 
 
 def results(**rates: float) -> Results:
@@ -12,9 +13,18 @@ def results(**rates: float) -> Results:
     return found
 
 
-def add(found: Results, line: str, rate: float, *, connections: int = 16, p50: float = 1.0, p99: float = 2.0) -> None:
+def add(
+    found: Results,
+    line: str,
+    rate: float,
+    *,
+    connections: int = 16,
+    p50: float = 1.0,
+    p99: float = 2.0,
+    workload: str = "gbm-1",
+) -> None:
     figures = Figures(requests_per_second=rate, p50_ms=p50, p99_ms=p99, cpu_seconds_per_1000=0.1, client_share=0.5)
-    found.cells[Cell(line=line, workload="gbm-1", connections=connections)] = Measured(rounds=[figures])
+    found.cells[Cell(line=line, workload=workload, connections=connections)] = Measured(rounds=[figures])
 
 
 def verdict(found: Results, says: str) -> bool | None:
@@ -42,8 +52,8 @@ def test_a_latency_goal_is_met_from_below() -> None:
 def test_the_router_is_held_against_the_direct_calls_that_took_turns_with_it() -> None:
     found = results(penstock_json=99_000)
     for connections in (1, 16):
-        add(found, DIRECT_LINE, 10_000, connections=connections, p50=0.1)
-        add(found, ROUTED_LINE, 4_400, connections=connections, p50=0.35)
+        add(found, DIRECT_LINE, 10_000, connections=connections, p50=0.1, workload=ROUTED)
+        add(found, ROUTED_LINE, 4_400, connections=connections, p50=0.35, workload=ROUTED)
     assert verdict(found, "through the router at 16 connections, of direct") is False
     assert verdict(found, "added by the router at p50, 1 connection") is True
 
