@@ -8,7 +8,7 @@ import pytest
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.commands import VERBS, Command, InvalidCommand, carry_out, parse_command
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout import Candidate, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, Rejected, Rollout
 
 NOW = 1_000.0
 A, B, C = "fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"

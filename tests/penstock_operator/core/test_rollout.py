@@ -9,17 +9,11 @@ import pytest
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
-from penstock_operator.core.rollout import (
+from penstock_operator.core.rollout import advance
+from penstock_operator.core.rollout_moves import (
     HISTORY_LIMIT,
     REJECTED_LIMIT,
-    Candidate,
     Decision,
-    Finding,
-    Rejected,
-    RevisionState,
-    Rollout,
-    World,
-    advance,
     complete,
     enter_step,
     pause,
@@ -27,6 +21,8 @@ from penstock_operator.core.rollout import (
     resume,
     take_back,
 )
+from penstock_operator.core.rollout_state import Candidate, Rejected, Rollout
+from penstock_operator.core.world import Finding, RevisionState, World
 
 NOW = 1_000.0
 A, B, C = "fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"

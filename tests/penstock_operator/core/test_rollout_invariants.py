@@ -11,8 +11,11 @@ from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.commands import VERBS, Command, carry_out
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout import Decision, Finding, RevisionState, Rollout, World, advance
+from penstock_operator.core.rollout import advance
+from penstock_operator.core.rollout_moves import Decision
+from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import parse_rollout, rollout_to_wire
+from penstock_operator.core.world import Finding, RevisionState, World
 
 REVISIONS = ["fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"]
 WITH_CANDIDATE = {Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED}

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout import Candidate, HistoryEntry, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, Rollout
 from penstock_operator.core.rollout_status import parse_rollout, rollout_to_wire
 
 WITHOUT_CANDIDATE = (Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK)

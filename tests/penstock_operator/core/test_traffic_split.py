@@ -11,7 +11,8 @@ from penstock_operator.core.conditions import Reason
 from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout import Candidate, Decision, Rejected, Rollout
+from penstock_operator.core.rollout_moves import Decision
+from penstock_operator.core.rollout_state import Candidate, Rejected, Rollout
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.traffic_split import (
     Problem,

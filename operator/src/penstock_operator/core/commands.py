@@ -7,9 +7,8 @@ from typing import Any
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.plan import EventRecord
-from penstock_operator.core.rollout import (
+from penstock_operator.core.rollout_moves import (
     Decision,
-    Rollout,
     complete,
     enter_step,
     forgive,
@@ -18,6 +17,7 @@ from penstock_operator.core.rollout import (
     resume,
     take_back,
 )
+from penstock_operator.core.rollout_state import Rollout
 
 VERBS = ("promote", "pause", "resume", "abort", "retry")
 _TEXT_LIMIT = 200

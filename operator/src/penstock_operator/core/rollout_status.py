@@ -5,7 +5,7 @@ from typing import Any
 
 from penstock_operator.core.conditions import timestamp, unix_seconds
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout import Candidate, HistoryEntry, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, Rollout
 
 #: The name of the one candidate that each new revision of the stable ModelDeployment becomes.
 CANDIDATE_NAME = "candidate"

@@ -13,11 +13,13 @@ from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.manifests.serving_pod import HTTP_PORT
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout import Decision, RevisionState, Rollout
+from penstock_operator.core.rollout_moves import Decision
+from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import rollout_to_wire
 from penstock_operator.core.routes import Acknowledgement, Backend, SplitRoute
 from penstock_operator.core.traffic_view import governing_split
 from penstock_operator.core.trial import PolicyView
+from penstock_operator.core.world import RevisionState
 
 #: The router gives up later than the pods do, so that their own 504 reaches the client.
 _ROUTER_TIMEOUT_MARGIN_SECONDS = 1.0

@@ -20,7 +20,7 @@ from penstock_operator.core.judge.metrics import (
 )
 from penstock_operator.core.judge.state import EvidenceRefused, EvidenceState
 from penstock_operator.core.measurement import RevisionCounts
-from penstock_operator.core.rollout import Finding
+from penstock_operator.core.world import Finding
 
 #: Worst first.
 SEVERITY = (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.PASS)

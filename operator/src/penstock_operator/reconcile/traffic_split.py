@@ -17,7 +17,9 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, r
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.policy_view import policy_views
-from penstock_operator.core.rollout import Decision, Rollout, World, advance
+from penstock_operator.core.rollout import advance
+from penstock_operator.core.rollout_moves import Decision
+from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import parse_rollout
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.traffic_split import (
@@ -31,6 +33,7 @@ from penstock_operator.core.traffic_split import (
     split_status,
 )
 from penstock_operator.core.trial import PolicyView, Trial, judge_trial, tick_of, unjudged_trial
+from penstock_operator.core.world import World
 from penstock_operator.ports import Clock, Cluster, RequestRejected, RolloutObserver
 from penstock_operator.reconcile.execute import apply_own, in_the_way, report
 from penstock_operator.reconcile.fleet import Fleet
