@@ -89,13 +89,13 @@ class FakeCluster:
         self.writes.append(Write(verb="apply", ref=ref, changed=changed))
         return self._stored[ref].manifest
 
-    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str | None) -> Manifest:
+    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str) -> Manifest:
         """Replace the status of one of our kinds."""
         self._maybe_fail("status", ref)
         stored = self._stored.get(ref)
         if stored is None:
             raise ClusterUnavailable(f"{ref}: gone before its status could be written")
-        if resource_version not in (None, stored.manifest["metadata"]["resourceVersion"]):
+        if resource_version != stored.manifest["metadata"]["resourceVersion"]:
             raise ClusterUnavailable(f"{ref}: 409 the object has been modified")
         changed = self._store(ref, {**stored.manifest, "status": copy.deepcopy(status)})
         self.writes.append(Write(verb="status", ref=ref, changed=changed))

@@ -6,11 +6,11 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 # What people write. Read only: the operator never writes a user's spec, labels or annotations.
 - apiGroups: [penstock.dev]
   resources: [modeldeployments, trafficsplits, driftpolicies]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Everything that the operator decides is in status.
 - apiGroups: [penstock.dev]
   resources: [modeldeployments/status, trafficsplits/status, driftpolicies/status]
-  verbs: [update, patch]
+  verbs: [update]
 # A revision's serving pods, and the router fleet of a namespace.
 - apiGroups: [apps]
   resources: [deployments]
@@ -38,9 +38,9 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 # Why a revision is not ready (its pods' termination messages), and which routers must acknowledge a weight.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Promoted, RolledBack and the like, beside the object that they are about; a repetition counts up the one there is.
 - apiGroups: [""]
   resources: [events]
-  verbs: [get, create, patch]
+  verbs: [create, patch]
 {{- end -}}

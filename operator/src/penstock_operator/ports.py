@@ -47,11 +47,10 @@ class Cluster(Protocol):
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply with force under the operator's field manager; the result is also in the cache."""
 
-    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str | None) -> Manifest:
-        """Replace the status of one of our kinds.
+    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str) -> Manifest:
+        """Replace the status of one of our kinds, if it still is the object of ``resource_version``.
 
-        With ``resource_version`` the write happens only if the object is still that one, else
-        ClusterUnavailable is raised (a conflict is cured by looking again).
+        Else ClusterUnavailable is raised: a conflict is cured by looking again.
         """
 
     async def delete(self, ref: ObjectRef, *, uid: str) -> None:

@@ -3,11 +3,9 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from penstock_operator.adapters.cache import ObjectCache
-from penstock_operator.adapters.kubernetes import KubernetesCluster, collection_path, path, replacing, resource_name
+from penstock_operator.adapters.kubernetes import KubernetesCluster, collection_path, path, resource_name
 from penstock_operator.core.names import managed_labels
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.plan import EventRecord
@@ -157,29 +155,3 @@ def test_an_event_goes_to_the_recorder_with_the_last_known_state() -> None:
 
 def test_resources_are_named_as_kubectl_takes_them() -> None:
     assert resource_name(SERVICE) == "service/fraud"
-
-
-JSON = st.recursive(
-    st.integers() | st.text(max_size=3) | st.booleans(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abcd"), inner, max_size=4),
-    max_leaves=8,
-)
-STATUS = st.dictionaries(st.sampled_from("abcd"), JSON, max_size=4)
-
-
-def merge_patch(target: Any, patch: Any) -> Any:
-    """Return what RFC 7396 makes of a patch."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merge_patch(result.get(key), value)
-    return result
-
-
-@given(old=STATUS, new=STATUS)
-def test_the_patch_of_a_status_leaves_exactly_the_new_one(old: dict[str, Any], new: dict[str, Any]) -> None:
-    assert merge_patch(old, replacing(old, new)) == new

@@ -56,7 +56,7 @@ class KubernetesCluster:
         self._cache.put(kind, applied)
         return applied
 
-    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str | None) -> Manifest:
+    async def write_status(self, ref: ObjectRef, status: dict[str, Any], *, resource_version: str) -> Manifest:
         """Replace the status of one of our kinds, whole."""
         live = self._cache.get(ref)
         if live is None:
@@ -71,30 +71,19 @@ class KubernetesCluster:
                 "resourceVersion": resource_version,
                 "uid": live["metadata"]["uid"],
             },
+            # The API server takes only the status of what is put here, but validates the whole: send the live spec.
+            "spec": live.get("spec", {}),
             "status": status,
         }
-        if resource_version is None:
-            written = await self._patch_status(ref, live, body)
-        else:
-            # The API server takes only the status of what is put here, but validates the whole: send the live spec.
-            body["spec"] = live.get("spec", {})
-            query = {"fieldManager": FIELD_MANAGER}
-            where = path(ref) + "/status"
-            written = await self._client.request("replace", where, resource=_plural(ref), body=body, query=query)
+        query = {"fieldManager": FIELD_MANAGER}
+        where = path(ref) + "/status"
+        written = await self._client.request("replace", where, resource=_plural(ref), body=body, query=query)
         if written is None:
             self._cache.remove_deleted(ref, live["metadata"]["uid"])
             raise ClusterUnavailable(f"{ref}: deleted before its status was written")
         note("wrote status")
         self._cache.put(ref.kind, written)
         return written
-
-    async def _patch_status(self, ref: ObjectRef, live: Manifest, body: Manifest) -> Manifest | None:
-        """Write without looking at the resource version. A merge patch removes what is named as null."""
-        del body["metadata"]["resourceVersion"]
-        body["status"] = replacing(live.get("status") or {}, body["status"])
-        query = {"fieldManager": FIELD_MANAGER}
-        where = path(ref) + "/status"
-        return await self._client.request("patch", where, resource=_plural(ref), body=body, query=query)
 
     async def delete(self, ref: ObjectRef, *, uid: str) -> None:
         """Delete in the background if the object still has this uid; absent is fine."""
@@ -160,19 +149,6 @@ def collection_path(kind: Kind, namespace: str | None) -> str:
 def path(ref: ObjectRef) -> str:
     """Return the URL path of one object."""
     return f"{collection_path(ref.kind, ref.namespace)}/{ref.name}"
-
-
-def replacing(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the merge patch that turns ``old`` into ``new``.
-
-    >>> replacing({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"c": 3}})
-    {'b': {'c': 3, 'd': None}, 'a': None}
-    """
-    patch = {
-        key: replacing(old[key], value) if isinstance(value, dict) and isinstance(old.get(key), dict) else value
-        for key, value in new.items()
-    }
-    return {**patch, **dict.fromkeys(key for key in old if key not in new)}
 
 
 def _still_exists(answer: Manifest) -> bool:
