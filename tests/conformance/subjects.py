@@ -23,7 +23,7 @@ from penstock_contract.environment import ServingEnvironment
 
 READY_SECONDS_MAX = 30.0
 #: Names of models that have a version here; the others have none, and answers must not mention one.
-VERSIONS = {"identity_fp32": "3", "sum_and_difference": "2024-11-21.rc1"}
+VERSIONS = {"identity_fp32": "3", "everything": "1", "sum_and_difference": "2024-11-21.rc1"}
 ODD_NAME = "odd näme (1)"
 
 
@@ -42,6 +42,16 @@ def slow_to_warm_up() -> ModelProto:
     return made
 
 
+def everything() -> ModelProto:
+    """An input of every datatype, each given back by an output."""
+    names = [name.lower() for name in DATATYPES]
+    return onnx_models.model(
+        [helper.make_node("Identity", [f"x_{name}"], [f"y_{name}"]) for name in names],
+        [onnx_models.tensor(f"x_{name}", name.upper(), [None, 2]) for name in names],
+        [onnx_models.tensor(f"y_{name}", name.upper(), [None, 2]) for name in names],
+    )
+
+
 #: The models of the suite by name; a server that is to be judged must have those that a check asks for.
 MODELS: Mapping[str, Callable[[], ModelProto]] = {
     **{
@@ -53,6 +63,7 @@ MODELS: Mapping[str, Callable[[], ModelProto]] = {
     "cube": lambda: onnx_models.identity("INT32", [None, 2, 2]),
     "text": lambda: onnx_models.identity("BYTES", [None]),
     "sum_and_difference": onnx_models.sum_and_difference,
+    "everything": everything,
     "counter": onnx_models.counter,
     "lookup": onnx_models.lookup,
     "logarithm": onnx_models.logarithm,
