@@ -193,7 +193,7 @@ def _litserve(subject: Subject, folder: Path) -> Start:
 
 
 def _bentoml(subject: Subject, folder: Path) -> Start:
-    python = python_of("bentoml", ("bentoml==1.4.40", _ONNX_RUNTIME))
+    python = python_of("bentoml", ("bentoml==1.4.39", _ONNX_RUNTIME))
     port = free_port()
     shutil.copy(_PEERS / "bentoml_service.py", folder)
     configuration = folder / "bentoml.yaml"
