@@ -157,7 +157,7 @@ class ModelServer:
             body["versions"] = [identity.model_version]
         body["platform"] = PLATFORM
         body["inputs"] = [spec.to_wire() for spec in session.inputs]
-        body["outputs"] = [spec.to_wire() for spec in session.outputs]
+        body["outputs"] = [spec.to_json() for spec in session.outputs]
         return json_reply(body)
 
 

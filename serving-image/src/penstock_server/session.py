@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from penstock_contract.termination import Reason
+from penstock_server import text_locale
+from penstock_server.model_outputs import ModelOutputs, UnevenMaps, Unservable, tensor_spec
 from penstock_server.protocol import DTYPES, Array, TensorSpec
+from penstock_server.zipmap_classes import Classes, zipmap_classes
 
 ORT_VERSION: str = ort.__version__
 
@@ -22,23 +26,7 @@ _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     one for one in vars(ort_errors).values() if isinstance(one, type) and issubclass(one, Exception)
 )
 _LOAD_ERRORS: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, ValueError)
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
-#: What skl2onnx answers for probabilities unless told zipmap=False: one map of class to probability per row.
-_ZIPMAPS = {"seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"}
+_NO_CLASSES: Mapping[str, Classes] = MappingProxyType({})
 _SILENT = 4  # "fatal": failed runs are reported to the client and counted; ONNX Runtime need not print them as well
 _NODE_FAILED = "Non-zero status code returned while running"
 _TERMINATED = "terminate flag"
@@ -94,13 +82,19 @@ class WarmUp:
 class Session:
     """A loaded model. ``run`` blocks and may be called from several threads at once."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, classes: Mapping[str, Classes] = _NO_CLASSES) -> None:
         # The outer ``run`` only checks again what the decoder has checked against the same model, which costs a sixth
         # of a small run. The inner one is not documented: where it is gone, the outer one does the same.
         self._run = getattr(session, "_sess", session).run
-        self._zipmaps = frozenset(node.name for node in session.get_outputs() if node.type in _ZIPMAPS)
-        self.inputs: tuple[TensorSpec, ...] = tuple(_spec(node, "input") for node in session.get_inputs())
-        self.outputs: tuple[TensorSpec, ...] = tuple(_spec(node, "output") for node in session.get_outputs())
+        try:
+            self.inputs: tuple[TensorSpec, ...] = tuple(tensor_spec(node, "input") for node in session.get_inputs())
+            self._outputs = ModelOutputs(session.get_outputs(), classes)
+        except Unservable as error:
+            raise LoadFailed(Reason.LOAD_FAILED, str(error)) from error
+        self._as_they_are = self._outputs.as_they_are
+        self.outputs: tuple[TensorSpec, ...] = self._outputs.specs
+        #: Answers row for row, so that the rows of several requests may be run at once.
+        self.row_by_row: bool = self._outputs.row_by_row
 
     @classmethod
     def load(cls, path: Path, *, threads: int) -> "Session":
@@ -114,27 +108,29 @@ class Session:
         # Waiting threads that spin would take the CPU that the limit gives from the threads that work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            session = ort.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
+            session = _inference_session(path, options)
         except _LOAD_ERRORS as error:
             raise _load_failed(error) from error
         except MemoryError as error:
             raise LoadFailed(Reason.LOAD_FAILED, "not enough memory to load the model", permanent=False) from error
-        return cls(session)
+        maps = any("map(" in node.type for node in session.get_outputs())
+        return cls(session, zipmap_classes(path) if maps else _NO_CLASSES)
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array], cancellation: Cancellation) -> list[Array]:
         """Return the outputs in order; raise RunFailed, InputRefused or RunTerminated."""
+        names = outputs if self._as_they_are else self._outputs.sources(outputs)
         try:
-            results = self._run(outputs, inputs, cancellation.options)
+            results = self._run(names, inputs, cancellation.options)
         except _ORT_ERRORS as error:
             raise _run_failed(error) from error
         except (RuntimeError, ValueError, UnicodeDecodeError, MemoryError) as error:
             raise RunFailed(str(error) or type(error).__name__) from error
-        if not self._zipmaps:
+        if self._as_they_are:
             return results  # type: ignore[no-any-return]  # arrays: every output is a tensor
-        return [
-            _unzip(name, result) if name in self._zipmaps else result
-            for name, result in zip(outputs, results, strict=True)
-        ]
+        try:
+            return self._outputs.answer(outputs, results)
+        except UnevenMaps as error:
+            raise RunFailed(str(error)) from error
 
     def warm_up(self, cancellation: Cancellation) -> WarmUp:
         """Run once with zeros, or with ones where the model fails on zeros, so that first requests are not slow.
@@ -184,30 +180,19 @@ def _smallest(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if size < 0 else size for size in shape)
 
 
-def _spec(node: Any, role: str) -> TensorSpec:
-    if node.type in _ZIPMAPS and role == "output":
-        return TensorSpec(name=node.name, datatype="FP32", shape=(-1, -1))
-    datatype = _DATATYPES.get(node.type)
-    if datatype is None:
-        advice = "; export the model with zipmap=False" if "map(" in node.type else ""
-        raise LoadFailed(
-            Reason.LOAD_FAILED,
-            f"{role} {node.name!r} has type {node.type}, which the protocol cannot carry: only tensors of "
-            f"booleans, numbers and strings can be served{advice}",
-        )
-    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in node.shape or ())
-    return TensorSpec(name=node.name, datatype=datatype, shape=shape)
+def _inference_session(path: Path, options: Any) -> Any:
+    """Return ONNX Runtime's session, with a locale of ours where that is all that is missing."""
 
+    def load() -> Any:
+        return ort.InferenceSession(str(path), sess_options=options, providers=["CPUExecutionProvider"])
 
-def _unzip(name: str, rows: list[dict[Any, float]]) -> Array:
-    """Return probabilities [rows, classes], classes in ascending order of their labels."""
-    if not rows:
-        return np.zeros((0, 0), dtype=np.float32)
-    classes = sorted(rows[0])
     try:
-        return np.array([[row[one] for one in classes] for row in rows], dtype=np.float32)
-    except KeyError as error:
-        raise RunFailed(f"output {name!r} has different classes in different rows: {error}") from error
+        return load()
+    except _LOAD_ERRORS as error:
+        if not text_locale.is_missing(str(error)):
+            raise
+    with text_locale.lent():
+        return load()
 
 
 def _load_failed(error: Exception) -> LoadFailed:

@@ -1,5 +1,6 @@
 """What the protocol talks about: tensors, requests, and what can be wrong with them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -43,15 +44,28 @@ class UnencodableOutput(Exception):  # noqa: N818 - it says what is wrong with a
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorSpec:
-    """One input or output of a model; -1 in the shape is a dimension that requests choose."""
+    """One input or output of a model; -1 in the shape is a dimension that requests choose.
+
+    ``classes``: what the columns of a table of probabilities stand for, where the model says so.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    classes: tuple[int, ...] | tuple[str, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
         """Return the protocol's metadata of this tensor."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the metadata with its parameters, which only the JSON form of it can carry."""
+        return {**self.to_wire(), "parameters": self.parameters} if self.classes else self.to_wire()
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """What stands beside the tensor in metadata and in each answer; the protocol has no lists here, so JSON."""
+        return {"classes": json.dumps(self.classes, ensure_ascii=False)} if self.classes else {}
 
     def __str__(self) -> str:
         return f"{self.datatype} {list(self.shape)}"
