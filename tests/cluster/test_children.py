@@ -85,9 +85,7 @@ def ours(manifest: Manifest | None) -> dict[str, Any]:
     if manifest["kind"] == "ControllerRevision":
         # Its pods are taken from the Deployment that runs, where the API server has filled in its defaults.
         content["data"] = {"spec": content["data"]["spec"]}
-    # What the API server assigns anew to a Service that is made again.
-    spec = {key: value for key, value in content.get("spec", {}).items() if key not in {"clusterIP", "clusterIPs"}}
-    return {**content, "spec": spec, "metadata": metadata}
+    return {**content, "metadata": metadata}
 
 
 @pytest.mark.usefixtures("traffic")
@@ -124,7 +122,6 @@ class TestChildren:
         scene.wait_ready("ModelDeployment")
         scene.wait_ready("TrafficSplit")
         wait("two pods", lambda: len(scene.pods()) == 2, seconds=60, picture=scene.picture)
-        # A Service that was deleted comes back with another ClusterIP; who knows its name learns that from DNS.
         wait("right answers only", lambda: traffic.read().are_right_for(5), seconds=90, picture=scene.picture)
 
 

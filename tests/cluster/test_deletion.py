@@ -78,6 +78,25 @@ class TestDeletion:
         assert {pod["metadata"]["uid"]: restarts(pod) for pod in operators.pods()} == started
 
 
+class TestHistory:
+    lasts_seconds = 40
+
+    def test_revisions_beyond_the_limit_are_forgotten_with_all_that_was_theirs(self, scene: Scene) -> None:
+        scene.serve(replicas=1, revisionHistoryLimit=1)
+        served = [scene.status("ModelDeployment")["stableRevision"]]
+        for version, file in (("2", "tumor-v2.onnx"), ("3", "tumor-v1.onnx")):
+            served.append(scene.change_model(file, version))
+            scene.wait_ready("ModelDeployment")
+        oldest, *kept = served
+
+        def recorded() -> set[str]:
+            return {item["metadata"]["name"] for item in scene.api.list("ControllerRevision", scene.namespace)}
+
+        wait("the oldest is forgotten", lambda: recorded() == set(kept), seconds=GONE_SECONDS, picture=scene.picture)
+        assert [each for each in left(scene) if oldest in each] == []
+        assert {entry["name"] for entry in scene.status("ModelDeployment")["revisions"]} == set(kept)
+
+
 @pytest.mark.alone
 class TestDeletionWithoutOperator:
     def test_without_any_operator(self, scene: Scene, operators: Operators) -> None:

@@ -19,11 +19,17 @@ KILLS = 10
 SCHEDULE = (10, 25, 50, 75, 100)
 #: The longest that a lease outlives its holder, and some time to notice.
 TAKEOVER_SECONDS = 45.0
-_MASKED = frozenset({"lastTransitionTime", "at", "startedAt", "finishedAt", "port", "analysis", "evidence", "endpoint"})
+_MASKED = frozenset(
+    {
+        *("lastTransitionTime", "at", "startedAt", "finishedAt", "createdAt"),
+        *("port", "endpoint", "clusterIP"),
+        *("analysis", "evidence"),
+    }
+)
 
 
 def masked(value: Any) -> Any:
-    """Return a status without what differs between any two runs: times, ports, and how much was counted."""
+    """Return a status without what differs between any two runs: times, addresses, and how much was counted."""
     if isinstance(value, dict):
         return {key: masked(item) for key, item in value.items() if key not in _MASKED}
     if isinstance(value, list):
@@ -117,10 +123,7 @@ def end_state(scene: Scene, kind: str) -> Any:
     """Return what the end of the run looks like, once what had to go has gone."""
     name = "tumor"
     wait("old pods go", lambda: len(scene.pods()) == 2, seconds=120, picture=scene.picture)
-    status = masked(scene.status(kind, name))
-    for revision in status.get("revisions", []):
-        revision.pop("createdAt", None)
-    return status
+    return masked(scene.status(kind, name))
 
 
 def kill_leader(operators: Operators) -> None:
