@@ -76,7 +76,7 @@ def _run(
     models = subjects(CACHE)
     for name in dict.fromkeys(workload.model for workload in workloads):
         subject = models[name]
-        print(f"starting the servers with model {name} ({subject.path.stat().st_size / 1000:.0f} kB)", flush=True)
+        print(f"starting the servers with model {name} ({subject.path.stat().st_size / 1000:.1f} kB)", flush=True)
         with all_running(servers, subject, pace, results) as running:
             for workload in (each for each in workloads if each.model == name):
                 for connections in workload.connections:

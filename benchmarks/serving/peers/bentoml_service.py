@@ -19,6 +19,6 @@ class Bench:
         self.names = [output.name for output in self.session.get_outputs()]
 
     @bentoml.api  # type: ignore[untyped-decorator,unused-ignore] # not installed here
-    def predict(self, rows: np.ndarray) -> dict[str, Any]:  # type: ignore[type-arg] # BentoML cannot read the subscripted type
+    def predict(self, rows: np.ndarray) -> dict[str, Any]:
         arrays = self.session.run(None, {"x": rows.astype(np.float32)})
         return {name: array.tolist() for name, array in zip(self.names, arrays, strict=True)}
