@@ -1,7 +1,12 @@
 """What is exposed is what the contract names, with the pod's labels on all of it."""
 
+from io import StringIO
+
 from penstock_contract import metrics as names
+from penstock_contract.environment import ServingEnvironment
+from penstock_server.log import json_log
 from penstock_server.metrics import Metrics
+from penstock_server.observation import Observation
 
 LABELS = {"revision": "m-1", "model": "m", "model_version": "3"}
 
@@ -19,6 +24,9 @@ def used() -> Metrics:
     metrics.answered(500, 0.1)
     metrics.rejected("overloaded")
     metrics.ran(0.001, rows=32)
+    serving = ServingEnvironment(model_name="m", revision="m-1", namespace="n")
+    observation = Observation(serving=serving, inputs=(), outputs=(), errors=metrics.errors, log=json_log(StringIO()))
+    metrics.add(observation.families)
     return metrics
 
 

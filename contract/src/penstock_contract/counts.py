@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from operator import add, sub
 from typing import Any
 
+from penstock_contract.feedback import FeedbackCounts
+
 SCHEMA = "penstock.counts/v1"
 
 
@@ -166,6 +168,7 @@ class Snapshot:
     requests: int = 0
     dropped_rows: int = 0
     errors: Mapping[str, int] = field(default_factory=dict)
+    feedback: FeedbackCounts = field(default_factory=FeedbackCounts)
     first_ts: float | None = None
     last_ts: float | None = None
 
@@ -197,6 +200,7 @@ def parse(text: str | bytes, layout: Layout, profile_hash: str) -> Snapshot:
         requests=_whole(counters.get("requests", 0), "requests"),
         dropped_rows=_whole(counters.get("droppedRows", 0), "droppedRows"),
         errors={str(reason): _whole(count, "errors") for reason, count in errors.items()},
+        feedback=_feedback(message.get("feedback", {})),
         first_ts=message.get("firstTs"),
         last_ts=message.get("lastTs"),
     )
@@ -221,6 +225,13 @@ def total(counts: Iterable[Counts], layout: Layout) -> Counts:
     for one in counts:
         result += one
     return result
+
+
+def _feedback(wire: Any) -> FeedbackCounts:
+    try:
+        return FeedbackCounts.from_wire(wire)
+    except (ValueError, AttributeError) as error:
+        raise InvalidCounts(f"feedback: {error}") from None
 
 
 def _wise(operation: Any, one: Counts, other: Counts) -> Counts:

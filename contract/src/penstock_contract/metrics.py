@@ -30,6 +30,15 @@ SERVER_INFO = "penstock_server_info"
 #: 1 when the pod takes requests, else 0.
 READY = "penstock_ready"
 
+#: Rows that were counted for the drift profile, and rows that were answered but came too fast to be counted.
+PROFILE_ROWS_TOTAL = "penstock_profile_rows_total"
+PROFILE_ROWS_DROPPED_TOTAL = "penstock_profile_rows_dropped_total"
+#: 1 where a reference profile was found and cannot be used; the server's log and /v1/profile say why.
+PROFILE_UNUSABLE = "penstock_profile_unusable"
+#: Delayed labels, by what became of them.
+FEEDBACK_TOTAL = "penstock_feedback_total"
+OUTCOME = "outcome"
+
 #: Upper bounds of the latency buckets in seconds: about 1.6 apart, so that a quantile is known within 25 percent.
 LATENCY_BUCKETS_SECONDS = (
     0.00025, 0.0005, 0.001, 0.0016, 0.0025, 0.004, 0.006, 0.01, 0.016, 0.025,

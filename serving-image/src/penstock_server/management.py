@@ -1,9 +1,13 @@
-"""Probes and metrics over HTTP, on a port of their own."""
+"""Probes, metrics and counts over HTTP, on a port of their own."""
+
+from collections.abc import Awaitable
+from typing import Protocol
 
 from aiohttp import web
 
 from penstock_server import metrics as prometheus
 from penstock_server.http_server import (
+    JSON_HEADERS,
     NOT_READY,
     SERVER_HEADER,
     ErrorLog,
@@ -12,29 +16,56 @@ from penstock_server.http_server import (
     json_reply,
     server_options,
 )
-from penstock_server.lifecycle import Lifecycle
+from penstock_server.inference import Answer
+from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
+
+_PATHS = ("/healthz", "/readyz", "/metrics", "/v1/profile")
+
+
+class TellProfile(Protocol):
+    """Returns the answer of GET /v1/profile, and whether its body is compressed."""
+
+    def __call__(self, *, accepts_gzip: bool) -> Awaitable[tuple[Answer, bool]]:
+        """``accepts_gzip``: whether the client can read a compressed body."""
 
 
 class ManagementServer:
-    """Probes and metrics, on a port of their own that no router sends clients to."""
+    """Probes, metrics and counts, on a port of their own that no router sends clients to."""
 
     def __init__(self, *, lifecycle: Lifecycle, metrics: Metrics) -> None:
         self._lifecycle = lifecycle
         self._metrics = metrics
+        self._profile: TellProfile | None = None
+
+    def tell(self, profile: TellProfile) -> None:
+        """Answer GET /v1/profile from now on."""
+        self._profile = profile
 
     def web_server(self, log: ErrorLog) -> web.Server:
         """Return the server to run; needs a running event loop."""
         return web.Server(guarded(self._handle, log), **server_options(1024))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path not in {"/healthz", "/readyz", "/metrics"}:
-            return error_reply(404, f"there is nothing at {request.path!r}; try /healthz, /readyz or /metrics")
+        if request.path not in _PATHS:
+            return error_reply(404, f"there is nothing at {request.path!r}; try {', '.join(_PATHS)}")
         if request.method not in {"GET", "HEAD"}:
             return error_reply(405, f"{request.path} takes GET, not {request.method}", {"Allow": "GET, HEAD"})
         if request.path == "/metrics":
             headers = {"Content-Type": prometheus.CONTENT_TYPE, **SERVER_HEADER}
             return web.Response(body=self._metrics.exposition(), headers=headers)
+        if request.path == "/v1/profile":
+            return await self._counts(request)
         if request.path == "/readyz" and not self._lifecycle.ready:
             return error_reply(503, NOT_READY[self._lifecycle.state])
         return json_reply({"status": "ok"})
+
+    async def _counts(self, request: web.BaseRequest) -> web.Response:
+        if self._profile is None:
+            return error_reply(503, NOT_READY[State.LOADING], {"Retry-After": "1"})
+        accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+        answer, compressed = await self._profile(accepts_gzip=accepts_gzip)
+        headers = {**JSON_HEADERS, "Vary": "Accept-Encoding"}
+        if compressed:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(status=answer.status, body=answer.body, headers=headers)

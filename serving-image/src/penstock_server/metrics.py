@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -61,12 +62,21 @@ class Metrics:
         self._load_seconds = 0.0
         self._versions: dict[str, str] = {}
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
+        self._more: list[Callable[[], Iterable[Metric]]] = []
 
     def watch(self, *, in_flight: Callable[[], float], queued: Callable[[], float], ready: Callable[[], float]) -> None:
         """Read these gauges at each scrape instead of at each request."""
         self._gauges[names.REQUESTS_IN_FLIGHT] = "Requests that hold a turn to run now", in_flight
         self._gauges[names.REQUESTS_QUEUED] = "Requests that wait for a turn now", queued
         self._gauges[names.READY] = "1 while new requests are welcome", ready
+
+    def add(self, families: Callable[[], Iterable[Metric]]) -> None:
+        """Expose what somebody else counts as well; asked at each scrape."""
+        self._more.append(families)
+
+    def errors(self) -> dict[str, int]:
+        """Return how many inference requests were not answered with 200, by status code."""
+        return {str(code): count for code, count in sorted(self._codes.items()) if code != HTTPStatus.OK}
 
     def info(self, **versions: str) -> None:
         """Say which versions run."""
@@ -118,6 +128,8 @@ class Metrics:
         yield GaugeMetricFamily(names.MODEL_LOAD_SECONDS, "Time that loading the model took", self._load_seconds)
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, float(read()))
+        for families in self._more:
+            yield from families()
         if self._versions:
             versions = GaugeMetricFamily(names.SERVER_INFO, "Versions of what runs", labels=list(self._versions))
             versions.add_metric(list(self._versions.values()), 1)

@@ -22,6 +22,8 @@ from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.log import Log
 from penstock_server.management import ManagementServer
 from penstock_server.metrics import Metrics
+from penstock_server.observation import Observation
+from penstock_server.observer import Observer
 from penstock_server.pace import Pace
 from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session
 from penstock_server.settings import Settings
@@ -76,6 +78,8 @@ class Server:
             metrics=self._metrics,
             log=log,
         )
+        self._management = ManagementServer(lifecycle=self._lifecycle, metrics=self._metrics)
+        self._observation: Observation | None = None
         self._stop_asked = asyncio.Event()
         self._stop_insisted = asyncio.Event()
 
@@ -86,10 +90,7 @@ class Server:
             loop.add_signal_handler(number, self._ask_to_stop)
         self._observe()
         serving = self._serving
-        management = await self._listen(
-            ManagementServer(lifecycle=self._lifecycle, metrics=self._metrics).web_server(self._log),
-            serving.management_port,
-        )
+        management = await self._listen(self._management.web_server(self._log), serving.management_port)
         try:
             public = await self._listen(self._model_server.web_server(self._log), serving.http_port)
             self._grpc.open()
@@ -111,10 +112,14 @@ class Server:
                 return  # no client has ever been sent here, so there is nobody to drain
             await self._grpc.ready()
             self._announce(inference.session, public, management)
+            if self._observation is not None:
+                self._observation.start()
             await self._stop_asked.wait()
             await self._drain(public, inference)
         finally:
             inference.close()
+            if self._observation is not None:
+                await asyncio.to_thread(self._observation.close)
 
     async def _serve_over_grpc(self, inference: Inference) -> None:
         try:
@@ -145,9 +150,23 @@ class Server:
             concurrency_max=serving.concurrency_max,
             timeout_seconds=serving.request_timeout_seconds,
             metrics=self._metrics,
+            observers=self._observe_rows(session),
             pace=pace,
             ran_over=lambda seconds: self._log("inline-run-ended", inline_again_in_seconds=seconds),
         )
+
+    def _observe_rows(self, session: Session) -> tuple[Observer, ...]:
+        observation = Observation(
+            serving=self._serving,
+            inputs=session.inputs,
+            outputs=session.outputs,
+            errors=self._metrics.errors,
+            log=self._log,
+        )
+        self._observation = observation
+        self._metrics.add(observation.families)
+        self._management.tell(observation.profile)
+        return observation.observers
 
     async def _warm_up(self, session: Session, pace: Pace) -> None:
         cancellation = Cancellation()

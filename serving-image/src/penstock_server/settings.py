@@ -40,6 +40,7 @@ def read(arguments: Sequence[str], env: Mapping[str, str]) -> Settings:
         management_port=options.management_port,
         grpc_port=_grpc_port(options),
         drain_seconds=0,
+        profile_path=options.profile or "",
     )
     return Settings(
         serving=serving, host=options.host or "127.0.0.1", person=True, termination_log=termination_log(env)
@@ -87,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", nargs="?", metavar="MODEL.onnx", help="the model to serve")
     parser.add_argument("--name", help="model name in URLs and answers (default: the file's name)")
     parser.add_argument("--version", help="model version in URLs and answers (default: none)")
+    parser.add_argument("--profile", help="reference profile to count against (default: profile.json beside the model)")
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1, in a pod all interfaces)")
     parser.add_argument("--port", type=int, default=8080, help="port of the protocol, 0: any free one (default: 8080)")
     parser.add_argument(

@@ -11,7 +11,9 @@ from typing import Any
 import orjson
 
 from penstock_contract.counts import SCHEMA
+from penstock_contract.feedback import FeedbackCounts
 from penstock_contract.profile import layout_of
+from penstock_server.feedback import Feedback, decode
 from penstock_server.log import Log
 from penstock_server.profile.counting import Counter
 from penstock_server.profile.plain import PlainCounter
@@ -44,6 +46,7 @@ class LiveProfile:
         errors: Callable[[], Mapping[str, int]],
         log: Log,
     ) -> None:
+        self._outputs = tuple(outputs)
         self._tensors = Tensors.of(inputs, outputs)
         self._tap = Tap(self._tensors)
         self.observe: Callable[[InferRequest, Sequence[Array]], None] = self._tap.observe
@@ -58,6 +61,7 @@ class LiveProfile:
         self._thread = threading.Thread(target=self._work, name="count", daemon=True)
         self._reference: Reference | None = None
         self._counter: Counter | PlainCounter = PlainCounter(self._tensors)
+        self._feedback = Feedback(self._outputs)
         self._requests = 0
         self._uncounted_rows = 0
         self._rows = 0
@@ -97,6 +101,19 @@ class LiveProfile:
             message = self._message()
         return orjson.dumps(message)
 
+    def label(self, body: bytes) -> bytes:
+        """Count labels that have come, and return the answer to them; raise BadFeedback or Stuck."""
+        labels = decode(body)
+        with self._turn():
+            self._drain()  # a label may follow its prediction at once
+            result = self._feedback.take(labels, time.time())
+        return orjson.dumps(result)
+
+    @property
+    def feedback(self) -> FeedbackCounts:
+        """What became of labels so far."""
+        return self._feedback.counts
+
     def _message(self) -> dict[str, Any]:
         self._seq += 1
         reference = self._reference or Reference()
@@ -115,6 +132,8 @@ class LiveProfile:
                 "errors": dict(self._errors()),
             },
         }
+        if self._feedback.counts != FeedbackCounts():
+            message["feedback"] = self._feedback.counts.to_wire()
         if isinstance(self._counter, Counter) and reference.profile:
             columns = reference.profile.columns
             message["counts"] = self._counter.counts().to_wire(layout_of(columns))
@@ -146,6 +165,7 @@ class LiveProfile:
         profile = self._reference.profile
         if profile is not None:
             self._counter = Counter(profile.columns)
+            self._feedback = Feedback(self._outputs, profile)
             self._log("profile", columns=len(profile.columns), rows=profile.rows, hash=profile.hash)
         elif self._reference.error:
             self._log("profile-unusable", error=self._reference.error)
@@ -180,6 +200,7 @@ class LiveProfile:
         self._requests += len(answered)
         self._rows += counted
         now = time.time()
+        self._feedback.remember(answered, now)
         self._first_ts = self._first_ts or now
         self._last_ts = now
 

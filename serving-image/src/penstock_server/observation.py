@@ -1,0 +1,98 @@
+"""All that watches answered requests: counts for drift, delayed labels, the prediction log."""
+
+import asyncio
+import gzip
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from penstock_contract import metrics as names
+from penstock_contract.environment import ServingEnvironment
+from penstock_contract.feedback import FeedbackCounts
+from penstock_server.feedback import BODY_BYTES_MAX, BadFeedback
+from penstock_server.inference import Answer, refusal
+from penstock_server.log import Log
+from penstock_server.observer import Observer
+from penstock_server.profile import reference
+from penstock_server.profile.live import LiveProfile, Stuck
+from penstock_server.protocol import TensorSpec
+
+#: Smaller bodies are not worth compressing.
+_GZIP_BYTES_MIN = 1024
+_GZIP_LEVEL = 5
+
+
+class Observation:
+    """Made when the model is loaded; ``observers`` are told of each answered request."""
+
+    def __init__(
+        self,
+        *,
+        serving: ServingEnvironment,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        errors: Callable[[], Mapping[str, int]],
+        log: Log,
+    ) -> None:
+        identity = {
+            "modelName": serving.model_name,
+            "modelVersion": serving.model_version,
+            "revision": serving.revision,
+        }
+        self._live = LiveProfile(
+            inputs=inputs,
+            outputs=outputs,
+            source=reference.source(Path(serving.model_path), serving.profile_path, inputs, outputs),
+            identity=identity,
+            errors=errors,
+            log=log,
+        )
+        self.observers: tuple[Observer, ...] = (self._live,)
+
+    def start(self) -> None:
+        """Begin; to be called when the server is ready: nothing here is worth waiting for."""
+        self._live.start()
+
+    def close(self) -> None:
+        """Finish what waits. Blocks."""
+        self._live.close()
+
+    async def profile(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+        """Return the answer of GET /v1/profile, and whether its body is compressed."""
+        return await asyncio.to_thread(self._profile, accepts_gzip=accepts_gzip)
+
+    def _profile(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+        try:
+            body = self._live.body()
+        except Stuck as error:
+            return refusal(503, str(error), retry_after_seconds=1), False
+        if accepts_gzip and len(body) >= _GZIP_BYTES_MIN:
+            return Answer(status=200, body=gzip.compress(body, _GZIP_LEVEL, mtime=0)), True
+        return Answer(status=200, body=body), False
+
+    async def label(self, body: bytes) -> Answer:
+        """Return the answer of POST /v1/feedback."""
+        if len(body) > BODY_BYTES_MAX:
+            return refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes; send labels in parts")
+        try:
+            return Answer(status=200, body=await asyncio.to_thread(self._live.label, body))
+        except BadFeedback as error:
+            return refusal(400, str(error))
+        except Stuck as error:
+            return refusal(503, str(error), retry_after_seconds=1)
+
+    def families(self) -> Iterator[Metric]:
+        """Yield what Prometheus is told of all this."""
+        live = self._live
+        yield CounterMetricFamily(names.PROFILE_ROWS_TOTAL, "Rows counted for the drift profile", live.rows)
+        yield CounterMetricFamily(
+            names.PROFILE_ROWS_DROPPED_TOTAL, "Rows answered but not counted for the drift profile", live.dropped_rows
+        )
+        yield GaugeMetricFamily(
+            names.PROFILE_UNUSABLE, "1 where a reference profile was found and cannot be used", float(bool(live.error))
+        )
+        feedback = CounterMetricFamily(names.FEEDBACK_TOTAL, "Labels, by what became of them", labels=[names.OUTCOME])
+        for outcome in FeedbackCounts.OUTCOMES:
+            feedback.add_metric([outcome], getattr(live.feedback, outcome))
+        yield feedback
