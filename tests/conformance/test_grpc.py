@@ -1,0 +1,426 @@
+"""The same protocol over gRPC: raw and typed contents, codes, health and reflection."""
+
+import contextlib
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import json_format
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from tests.conformance.exchange import TIMEOUT_SECONDS, Target
+from tests.conformance.subjects import Running
+from tests.conformance.values import DATATYPES
+
+from penstock_server.grpc_service.messages import CALLS, SERVICE
+
+Served = Callable[[str], Target]
+Start = Callable[..., Running]
+DATATYPE = pytest.mark.parametrize("datatype", DATATYPES)
+#: Half precision has no typed contents.
+TYPED = {
+    "BOOL": "bool_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+CODE = grpc.StatusCode
+PAIR = struct.pack("<2f", 1.5, -2.0)
+LONG = struct.pack("<q", 2_000_000_000)
+
+
+class Refused(Exception):  # noqa: N818 - an outcome
+    """The call ended with another code than OK."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        super().__init__(str(error))
+        self.code: grpc.StatusCode = error.code()
+        self.details = error.details() or ""
+
+
+@contextlib.contextmanager
+def channel_to(target: Target) -> Iterator[grpc.Channel]:
+    """A connection of its own, as another client would have."""
+    if not target.grpc:
+        raise AssertionError("the server says no address for gRPC")
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20)]
+    with grpc.insecure_channel(target.grpc, options=options) as channel:
+        yield channel
+
+
+def call(target: Target, name: str, message: Any = None, *, body: bytes | None = None, timeout: float = 0) -> Any:
+    """Make a call with a message given as JSON would write it, or with the bytes of one; raise Refused."""
+    asked, answered = CALLS[name]
+    text = body if body is not None else json_format.ParseDict(message or {}, asked()).SerializeToString()
+    return send(target, name, text, answered.FromString, timeout=timeout)
+
+
+def send(target: Target, name: str, body: bytes, read: Callable[[bytes], Any], *, timeout: float = 0) -> Any:
+    with channel_to(target) as channel:
+        method = channel.unary_unary(f"/{SERVICE}/{name}", bytes, read)
+        try:
+            return method(body, timeout=timeout or TIMEOUT_SECONDS)
+        except grpc.RpcError as error:
+            raise Refused(error) from error
+
+
+def refusal(target: Target, name: str, message: Any = None, **more: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        call(target, name, message, **more)
+    assert caught.value.details.strip()
+    return caught.value
+
+
+def request(target: Target, **more: Any) -> Any:
+    """A request for inference that lacks its inputs."""
+    return CALLS["ModelInfer"][0](model_name=target.model, **more)
+
+
+def raw(target: Target, *tensors: tuple[str, str, list[int], bytes], **more: Any) -> Any:
+    asked = request(target, **more)
+    for name, datatype, shape, data in tensors:
+        asked.inputs.add(name=name, datatype=datatype, shape=shape)
+        asked.raw_input_contents.append(data)
+    return asked
+
+
+def infer(target: Target, asked: Any, *, timeout: float = 0) -> Any:
+    return call(target, "ModelInfer", body=asked.SerializeToString(), timeout=timeout)
+
+
+def refused(target: Target, asked: Any, *codes: grpc.StatusCode, timeout: float = 0) -> str:
+    error = refusal(target, "ModelInfer", body=asked.SerializeToString(), timeout=timeout)
+    assert error.code in codes, error
+    return error.details
+
+
+def typed(target: Target, datatype: str, shape: list[int], values: list[Any]) -> Any:
+    asked = request(target)
+    tensor = asked.inputs.add(name="x", datatype=datatype, shape=shape)
+    values = [one.encode() if isinstance(one, str) else one for one in values]
+    getattr(tensor.contents, TYPED[datatype]).extend(values)
+    return asked
+
+
+def identity(served: Served, datatype: str) -> Target:
+    return served(f"identity_{datatype.lower()}")
+
+
+@pytest.mark.parametrize(("name", "field"), [("ServerLive", "live"), ("ServerReady", "ready")])
+def test_a_server_that_serves_is_live_and_ready(fp32: Target, name: str, field: str) -> None:
+    assert getattr(call(fp32, name), field) is True
+
+
+@pytest.mark.parametrize("version", ["", "3"], ids=["without a version", "with one"])
+def test_a_model_that_is_served_is_ready(fp32: Target, version: str) -> None:
+    wanted = fp32.version if version else ""
+    assert call(fp32, "ModelReady", {"name": fp32.model, "version": wanted}).ready is True
+
+
+def test_the_server_says_its_name_its_version_and_its_extensions(fp32: Target) -> None:
+    answer = call(fp32, "ServerMetadata")
+    assert answer.name
+    assert answer.version
+
+
+@DATATYPE
+def test_metadata_is_that_of_the_model(served: Served, datatype: str) -> None:
+    target = identity(served, datatype)
+    answer = call(target, "ModelMetadata", {"name": target.model})
+    [x], [y] = answer.inputs, answer.outputs
+    assert (answer.name, bool(answer.platform)) == (target.model, True)
+    assert (x.name, x.datatype, list(x.shape)) == ("x", datatype, [-1, 2])
+    assert (y.name, y.datatype, list(y.shape)) == ("y", datatype, [-1, 2])
+
+
+def test_metadata_lists_the_version(fp32: Target) -> None:
+    assert list(call(fp32, "ModelMetadata", {"name": fp32.model}).versions) == [fp32.version]
+
+
+@pytest.mark.parametrize("name", ["ModelReady", "ModelMetadata"])
+@pytest.mark.parametrize("what", ["model", "version"])
+def test_what_is_unknown_is_not_found(fp32: Target, name: str, what: str) -> None:
+    message = {"name": "unknown"} if what == "model" else {"name": fp32.model, "version": "99"}
+    assert refusal(fp32, name, message).code is CODE.NOT_FOUND
+
+
+@DATATYPE
+def test_raw_contents_come_back_raw(served: Served, datatype: str) -> None:
+    target = identity(served, datatype)
+    data = DATATYPES[datatype].encode(DATATYPES[datatype].values)
+    answer = infer(target, raw(target, ("x", datatype, [2, 2], data)))
+    [output] = answer.outputs
+    assert (output.name, output.datatype, list(output.shape)) == ("y", datatype, [2, 2])
+    assert list(answer.raw_output_contents) == [data]
+    assert not output.HasField("contents")
+
+
+@pytest.mark.parametrize("datatype", TYPED)
+def test_typed_contents_come_back_typed(served: Served, datatype: str) -> None:
+    target, wanted = identity(served, datatype), DATATYPES[datatype]
+    answer = infer(target, typed(target, datatype, [2, 2], list(wanted.values)))
+    [output] = answer.outputs
+    assert (output.datatype, list(output.shape), list(answer.raw_output_contents)) == (datatype, [2, 2], [])
+    assert wanted.encode(list(getattr(output.contents, TYPED[datatype]))) == wanted.encode(wanted.values)
+
+
+@DATATYPE
+def test_a_batch_of_no_rows_has_an_answer_of_no_rows(served: Served, datatype: str) -> None:
+    target = identity(served, datatype)
+    answer = infer(target, raw(target, ("x", datatype, [0, 2], b"")))
+    assert list(answer.outputs[0].shape) == [0, 2]
+    assert b"".join(answer.raw_output_contents) == b""
+
+
+@DATATYPE
+@pytest.mark.parametrize("change", ["one byte less", "one byte more"])
+def test_raw_contents_that_do_not_fit_the_shape_are_refused(served: Served, datatype: str, change: str) -> None:
+    target = identity(served, datatype)
+    data = DATATYPES[datatype].encode(DATATYPES[datatype].values)
+    data = data[:-1] if change == "one byte less" else data + b"\0"
+    assert "x" in refused(target, raw(target, ("x", datatype, [2, 2], data)), CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize("datatype", TYPED)
+@pytest.mark.parametrize("count", [0, 3, 5])
+def test_typed_contents_of_another_number_are_refused(served: Served, datatype: str, count: int) -> None:
+    target = identity(served, datatype)
+    values = [*DATATYPES[datatype].values, DATATYPES[datatype].values[0]][:count]
+    refused(target, typed(target, datatype, [2, 2], values), CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "value"), [("UINT8", 256), ("UINT16", 65536), ("INT8", 128), ("INT8", -129), ("INT16", 32768)]
+)
+def test_a_typed_value_beyond_its_datatype_is_refused(served: Served, datatype: str, value: int) -> None:
+    target = identity(served, datatype)
+    refused(target, typed(target, datatype, [1, 2], [0, value]), CODE.INVALID_ARGUMENT)
+
+
+def test_typed_contents_of_another_field_are_refused(served: Served) -> None:
+    target = identity(served, "FP32")
+    asked = request(target)
+    asked.inputs.add(name="x", datatype="FP32", shape=[1, 2]).contents.fp64_contents.extend([1, 2])
+    refused(target, asked, CODE.INVALID_ARGUMENT)
+
+
+def test_half_precision_as_typed_contents_is_refused_with_advice(served: Served) -> None:
+    target = identity(served, "FP16")
+    asked = request(target)
+    asked.inputs.add(name="x", datatype="FP16", shape=[1, 2]).contents.fp32_contents.extend([1, 2])
+    assert "raw" in refused(target, asked, CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.0])
+def test_what_json_cannot_say_passes_unchanged(fp32: Target, value: float) -> None:
+    data = struct.pack("<2f", value, 1.0)
+    assert list(infer(fp32, raw(fp32, ("x", "FP32", [1, 2], data))).raw_output_contents) == [data]
+
+
+@pytest.mark.parametrize("name", ["1", "ünïcode ✓", "x" * 4000])
+def test_an_id_is_echoed_as_it_is(fp32: Target, name: str) -> None:
+    assert infer(fp32, raw(fp32, ("x", "FP32", [1, 2], PAIR), id=name)).id == name
+
+
+def test_the_answer_says_which_model_and_version_it_is_from(fp32: Target) -> None:
+    answer = infer(fp32, raw(fp32, ("x", "FP32", [1, 2], PAIR), model_version=fp32.version))
+    assert (answer.model_name, answer.model_version) == (fp32.model, fp32.version)
+
+
+def pair(served: Served, **more: Any) -> tuple[Target, Any]:
+    target = served("sum_and_difference")
+    a, b = struct.pack("<2f", 1, 2), struct.pack("<2f", 10, 20)
+    return target, raw(target, ("b", "FP32", [1, 2], b), ("a", "FP32", [1, 2], a), **more)
+
+
+def test_inputs_may_come_in_any_order_and_all_outputs_are_answered(served: Served) -> None:
+    answer = infer(*pair(served))
+    found = dict(zip([one.name for one in answer.outputs], answer.raw_output_contents, strict=True))
+    assert found == {"sum": struct.pack("<2f", 11, 22), "difference": struct.pack("<2f", -9, -18)}
+
+
+@pytest.mark.parametrize("names", [["sum"], ["difference"], ["difference", "sum"]], ids="+".join)
+def test_only_the_outputs_that_are_asked_for_are_answered_in_their_order(served: Served, names: list[str]) -> None:
+    target, asked = pair(served)
+    for name in names:
+        asked.outputs.add(name=name)
+    assert [one.name for one in infer(target, asked).outputs] == names
+
+
+def test_an_output_that_is_unknown_is_refused(served: Served) -> None:
+    target, asked = pair(served)
+    asked.outputs.add(name="product")
+    assert "product" in refused(target, asked, CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize("names", [[], ["a"], ["a", "a"], ["a", "b", "c"], ["a", "c"]], ids="+".join)
+def test_inputs_that_are_missing_foreign_or_twice_are_refused(served: Served, names: list[str]) -> None:
+    target = served("sum_and_difference")
+    asked = raw(target, *[(name, "FP32", [1, 2], PAIR) for name in names])
+    refused(target, asked, CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape"),
+    [
+        *(("FP64", [1, 2]), ("", [1, 2]), ("fp32", [1, 2])),
+        *(("FP32", shape) for shape in ([2], [1, 3], [-1, 2], [2**62, 2], [])),
+    ],
+    ids=str,
+)
+def test_a_tensor_that_does_not_fit_the_model_is_refused(fp32: Target, datatype: str, shape: list[int]) -> None:
+    refused(fp32, raw(fp32, ("x", datatype, shape, PAIR)), CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_raw_contents_of_another_number_than_the_inputs_are_refused(fp32: Target, count: int) -> None:
+    asked = request(fp32)
+    asked.inputs.add(name="x", datatype="FP32", shape=[1, 2])
+    asked.raw_input_contents.extend([PAIR] * count)
+    refused(fp32, asked, CODE.INVALID_ARGUMENT)
+
+
+def test_raw_and_typed_contents_together_are_refused(fp32: Target) -> None:
+    asked = typed(fp32, "FP32", [1, 2], [1, 2])
+    asked.raw_input_contents.append(PAIR)
+    refused(fp32, asked, CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [struct.pack("<I", 5) + b"four", struct.pack("<I", 2**32 - 1), struct.pack("<I", 3) + b"four", b"abc"],
+    ids=["longer than it is", "4 GB that are not there", "shorter than it is", "half a length"],
+)
+def test_bytes_elements_whose_lengths_lie_are_refused(served: Served, data: bytes) -> None:
+    target = served("text")
+    refused(target, raw(target, ("x", "BYTES", [1], data)), CODE.INVALID_ARGUMENT)
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"\x0a\xff", b"nonsense", b"\x2a\x05\x0a\x01"], ids=ascii)
+def test_a_message_that_cannot_be_read_is_refused(fp32: Target, body: bytes) -> None:
+    assert refusal(fp32, "ModelInfer", body=body).code in {CODE.INVALID_ARGUMENT, CODE.INTERNAL}
+
+
+@pytest.mark.parametrize("what", ["model", "version", "no model"])
+def test_inference_with_what_is_unknown_is_refused(fp32: Target, what: str) -> None:
+    asked = raw(fp32, ("x", "FP32", [1, 2], PAIR))
+    match what:
+        case "model":
+            asked.model_name = "unknown"
+        case "version":
+            asked.model_version = "99"
+        case _:
+            asked.model_name = ""
+    refused(fp32, asked, *((CODE.INVALID_ARGUMENT, CODE.NOT_FOUND) if what == "no model" else (CODE.NOT_FOUND,)))
+
+
+@pytest.mark.parametrize(
+    "parameter", [{"bool_param": True}, {"int64_param": 1}, {"string_param": "x"}, {"double_param": 1.5}], ids=str
+)
+@pytest.mark.parametrize("where", ["request", "input", "output"])
+def test_parameters_that_mean_nothing_here_do_no_harm(fp32: Target, where: str, parameter: dict[str, Any]) -> None:
+    asked = raw(fp32, ("x", "FP32", [1, 2], PAIR))
+    output = asked.outputs.add(name="y")
+    owner = {"request": asked, "input": asked.inputs[0], "output": output}[where]
+    [(kind, value)] = parameter.items()
+    setattr(owner.parameters["comment"], kind, value)
+    assert list(infer(fp32, asked).raw_output_contents) == [PAIR]
+
+
+def test_a_message_too_large_is_refused(served: Served) -> None:
+    target = identity(served, "UINT8")
+    data = bytes(33 << 20)
+    refused(target, raw(target, ("x", "UINT8", [len(data) // 2, 2], data)), CODE.RESOURCE_EXHAUSTED)
+
+
+def test_a_large_message_passes(served: Served) -> None:
+    target = identity(served, "UINT8")
+    data = bytes(range(256)) * (80 << 10)
+    answer = infer(target, raw(target, ("x", "UINT8", [len(data) // 2, 2], data)))
+    assert list(answer.raw_output_contents) == [data]
+
+
+def test_a_failure_inside_the_model_is_told_and_the_server_serves_on(served: Served) -> None:
+    target = served("lookup")
+    refused(target, raw(target, ("i", "INT64", [1], struct.pack("<q", 7))), CODE.INTERNAL, CODE.INVALID_ARGUMENT)
+    answer = infer(target, raw(target, ("i", "INT64", [1], struct.pack("<q", 1))))
+    assert list(answer.raw_output_contents) == [struct.pack("<f", 20)]
+
+
+def test_a_call_that_is_unknown_is_unimplemented(fp32: Target) -> None:
+    with pytest.raises(Refused) as caught:
+        send(fp32, "Nonsense", b"", bytes)
+    assert caught.value.code is CODE.UNIMPLEMENTED
+
+
+@pytest.fixture(scope="module")
+def _kept() -> dict[str, Running]:
+    return {}
+
+
+@pytest.fixture
+def busy(start: Start, _kept: dict[str, Running]) -> Target:
+    """A server that runs one request at a time, lets none wait, and gives each half a second."""
+    if "busy" not in _kept:
+        _kept["busy"] = start("counter", concurrency_max=1, queue_max=0, request_timeout_seconds=0.5)
+    return _kept["busy"].target
+
+
+def test_a_run_that_takes_too_long_ends_with_deadline_exceeded(busy: Target) -> None:
+    refused(busy, raw(busy, ("rounds", "INT64", [1], LONG)), CODE.DEADLINE_EXCEEDED)
+
+
+def test_the_clients_own_deadline_ends_the_run(busy: Target) -> None:
+    started = time.monotonic()
+    refused(busy, raw(busy, ("rounds", "INT64", [1], LONG)), CODE.DEADLINE_EXCEEDED, timeout=0.1)
+    assert time.monotonic() - started < 0.4
+    time.sleep(0.2)
+    assert infer(busy, raw(busy, ("rounds", "INT64", [1], struct.pack("<q", 1)))).outputs[0].name == "y"
+
+
+def test_a_server_that_has_enough_to_do_is_exhausted(busy: Target) -> None:
+    time.sleep(0.2)
+    asked = raw(busy, ("rounds", "INT64", [1], LONG))
+    asking = threading.Thread(target=lambda: refusal(busy, "ModelInfer", body=asked.SerializeToString()))
+    asking.start()
+    time.sleep(0.2)
+    refused(busy, raw(busy, ("rounds", "INT64", [1], struct.pack("<q", 1))), CODE.RESOURCE_EXHAUSTED)
+    asking.join()
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+def test_the_standard_health_service_says_serving(fp32: Target, service: str) -> None:
+    with channel_to(fp32) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_the_health_of_an_unknown_service_is_not_found(fp32: Target) -> None:
+    with channel_to(fp32) as channel, pytest.raises(grpc.RpcError) as caught:
+        health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service="unknown"), timeout=5)
+    assert Refused(caught.value).code is CODE.NOT_FOUND
+
+
+def test_reflection_lists_the_services(fp32: Target) -> None:
+    with channel_to(fp32) as channel:
+        names = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+    assert {SERVICE, "grpc.health.v1.Health"} <= names
+
+
+def test_reflection_gives_the_schema_of_a_call(fp32: Target) -> None:
+    with channel_to(fp32) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        file = database.FindFileContainingSymbol(SERVICE)
+    assert "ModelInferRequest" in [one.name for one in file.message_type]
