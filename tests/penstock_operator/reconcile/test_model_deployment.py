@@ -20,7 +20,8 @@ PERMANENT = frozenset(
         Reason.TOO_LARGE,
         Reason.UNKNOWN_OPERATOR,
         Reason.UNSAFE_EXTERNAL_DATA,
-        Reason.EXTERNAL_DATA_UNSUPPORTED,
+        Reason.EXTERNAL_DATA_MISSING,
+    Reason.EXTERNAL_DATA_UNSUPPORTED,
         Reason.LOAD_FAILED,
     }
 )

@@ -117,6 +117,11 @@ class _Revision:
     latest: bool
 
     @property
+    def grpc(self) -> bool:
+        """Whether its pods speak gRPC; those of long ago may not, although nobody said so."""
+        return bool(self.content.get("serving", {}).get("grpc", {}).get("enabled", True))
+
+    @property
     def active(self) -> bool:
         """Whether its Deployment and Services are kept: not those of what was taken back and replaced since."""
         gone = self.phase is RevisionPhase.RETIRED or (self.phase is RevisionPhase.REJECTED and not self.latest)
@@ -251,7 +256,8 @@ def _replicas(observed: Observed, phase: RevisionPhase, reason: str) -> int:
 
 def _writes(observed: Observed, revisions: list[_Revision], *, stable: str) -> Iterator[Write]:
     owner = observed.manifest
-    desired: list[Manifest] = [service_account(owner), network_policy(owner)]
+    spoken = any(revision.grpc for revision in revisions if revision.active)
+    desired: list[Manifest] = [service_account(owner), network_policy(owner, grpc=spoken)]
     for revision in revisions:
         if revision.view is None or not revision.view.recorded:
             desired.append(
@@ -271,7 +277,7 @@ def _writes(observed: Observed, revisions: list[_Revision], *, stable: str) -> I
                 children.deployment(owner, revision.name, pod_template=revision.template, replicas=revision.replicas)
             )
     # The endpoint moves before anything is scaled down in the same plan; pods go on answering while they drain.
-    endpoint = endpoint_service(owner, _target(observed, stable))
+    endpoint = endpoint_service(owner, _target(observed, revisions, stable))
     scaled_down = [item for item in desired if item["kind"] == "Deployment" and item["spec"]["replicas"] == 0]
     first = [item for item in desired if not any(item is other for other in scaled_down)]
     for manifest in (*first, endpoint, *scaled_down):
@@ -284,11 +290,11 @@ def _writes(observed: Observed, revisions: list[_Revision], *, stable: str) -> I
     yield from _removals(observed, revisions)
 
 
-def _target(observed: Observed, stable: str) -> Target:
+def _target(observed: Observed, revisions: list[_Revision], stable: str) -> Target:
     traffic = observed.traffic
     if traffic is not None and traffic.split == observed.name and traffic.programmed and traffic.port is not None:
         return ToRouter(port=traffic.port)
-    return ToRevision(revision=stable)
+    return ToRevision(revision=stable, grpc=any(one.grpc for one in revisions if one.name == stable))
 
 
 def _removals(observed: Observed, revisions: list[_Revision]) -> Iterator[Write]:

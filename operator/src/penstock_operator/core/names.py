@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from datetime import timedelta
 
+from penstock_operator.api.duration import format_duration
 from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
 from penstock_operator.core.objects import Manifest
 
@@ -16,6 +18,9 @@ SERVER = "penstock-server"
 ROUTER = "penstock-router"
 
 _HASH_LENGTH = 8
+#: The default of ``serving.timeout`` when names of revisions came to be. Objects made then hold it written out; left
+#: out of the name, it goes on naming the same revisions although the default is another one now.
+_FIRST_TIMEOUT = timedelta(seconds=2)
 
 
 def managed_labels(app: str) -> dict[str, str]:
@@ -38,11 +43,14 @@ def revision_content(spec: ModelDeploymentSpec) -> Manifest:
 
     Leaving defaults out keeps the name the same when a later version adds an optional field with a default.
     """
-    return {
-        field: content
-        for field in ("model", "serving", "resources", "pod")
-        if (content := getattr(spec, field).to_wire(exclude_defaults=True))
+    parts = {
+        field: getattr(spec, field).to_wire(exclude_defaults=True) for field in ("model", "serving", "resources", "pod")
     }
+    if spec.serving.timeout == _FIRST_TIMEOUT:
+        parts["serving"].pop("timeout", None)
+    else:
+        parts["serving"]["timeout"] = format_duration(spec.serving.timeout)
+    return {field: content for field, content in parts.items() if content}
 
 
 def revision_name(model_deployment: str, spec: ModelDeploymentSpec) -> str:

@@ -16,12 +16,29 @@ class Credentials(ApiModel):
     secret_name: str
 
 
+class ModelFile(ApiModel):
+    """A file that belongs to the model, pinned like it."""
+
+    path: str
+    sha256: str
+    uri: str | None = None
+
+
+class Profile(ApiModel):
+    """The reference for drift, pinned like the model."""
+
+    sha256: str
+    uri: str | None = None
+
+
 class Model(ApiModel):
     """The model file, pinned by its digest."""
 
     uri: str
     sha256: str
     version: str | None = None
+    files: list[ModelFile] = Field(default_factory=list)
+    profile: Profile | None = None
     credentials: Credentials | None = None
 
 
@@ -32,12 +49,36 @@ class Concurrency(ApiModel):
     queue: int = 256
 
 
+class Batching(ApiModel):
+    """Rows of several requests in one run of the model."""
+
+    max_rows: int = 32
+    max_delay: Duration = parse_duration("0s")
+
+
+class Grpc(ApiModel):
+    """The protocol over gRPC, on a port of its own."""
+
+    enabled: bool = True
+
+
+class PredictionLog(ApiModel):
+    """A sample of requests with their answers, as JSON lines."""
+
+    destination: str
+    sample: float = 0.01
+    credentials: Credentials | None = None
+
+
 class Serving(ApiModel):
     """How a pod answers."""
 
     model_name: str | None = None
-    timeout: Duration = parse_duration("2s")
+    timeout: Duration = parse_duration("30s")
     concurrency: Concurrency = Concurrency()
+    batching: Batching | None = None
+    grpc: Grpc = Grpc()
+    prediction_log: PredictionLog | None = None
 
 
 Quantities = dict[str, str | int]

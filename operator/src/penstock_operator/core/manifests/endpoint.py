@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from penstock_operator.core import names
 from penstock_operator.core.manifests.ownership import controller_reference
-from penstock_operator.core.manifests.serving_pod import HTTP_PORT
+from penstock_operator.core.manifests.serving_pod import HTTP_PORT, grpc_port
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.plan import Apply
 
@@ -13,14 +13,15 @@ PORT = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToRevision:
-    """The endpoint leads straight to the pods of a revision."""
+    """The endpoint leads straight to the pods of a revision, over gRPC too if they speak it."""
 
     revision: str
+    grpc: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToRouter:
-    """The endpoint leads to the router pods, which listen for it on a port of its own."""
+    """The endpoint leads to the router pods, which listen for it on a port of its own. They route HTTP/1.1 only."""
 
     port: int
 
@@ -30,9 +31,11 @@ Target = ToRevision | ToRouter
 
 def endpoint_service(owner: Manifest, target: Target) -> Manifest:
     """Return the Service named like ``owner``. Its ClusterIP survives a change of target: only the selector moves."""
+    ports: list[Manifest] = []
     match target:
-        case ToRevision(revision=revision):
+        case ToRevision(revision=revision, grpc=grpc):
             selector, target_port = {names.REVISION: revision}, HTTP_PORT
+            ports = [grpc_port()] if grpc else []
         case ToRouter(port=port):
             selector, target_port = {names.APP_NAME: names.ROUTER, names.MANAGED_BY: names.OPERATOR}, port
     name = owner["metadata"]["name"]
@@ -47,7 +50,7 @@ def endpoint_service(owner: Manifest, target: Target) -> Manifest:
         },
         "spec": {
             "selector": selector,
-            "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": target_port}],
+            "ports": [{"name": "http", "port": PORT, "protocol": "TCP", "targetPort": target_port}, *ports],
         },
     }
 

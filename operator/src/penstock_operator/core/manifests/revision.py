@@ -2,7 +2,7 @@
 
 from penstock_operator.core import names
 from penstock_operator.core.manifests.ownership import controller_reference
-from penstock_operator.core.manifests.serving_pod import HTTP_PORT
+from penstock_operator.core.manifests.serving_pod import HTTP_PORT, grpc_port
 from penstock_operator.core.objects import Manifest
 
 
@@ -45,7 +45,9 @@ def headless_service(owner: Manifest, revision: str) -> Manifest:
         "spec": {
             "clusterIP": "None",
             "selector": {names.REVISION: revision},
-            "ports": [{"name": "http", "port": HTTP_PORT, "protocol": "TCP", "targetPort": HTTP_PORT}],
+            # Both always: a pod without gRPC refuses connections to its port, and a Service that is the same for all
+            # revisions needs no look into templates of long ago.
+            "ports": [{"name": "http", "port": HTTP_PORT, "protocol": "TCP", "targetPort": HTTP_PORT}, grpc_port()],
         },
     }
 

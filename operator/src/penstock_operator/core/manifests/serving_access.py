@@ -2,7 +2,7 @@
 
 from penstock_operator.core import names
 from penstock_operator.core.manifests.ownership import controller_reference
-from penstock_operator.core.manifests.serving_pod import HTTP_PORT, MANAGEMENT_PORT
+from penstock_operator.core.manifests.serving_pod import GRPC_PORT, HTTP_PORT, MANAGEMENT_PORT
 from penstock_operator.core.objects import Manifest
 
 
@@ -16,11 +16,11 @@ def service_account(owner: Manifest) -> Manifest:
     }
 
 
-def network_policy(owner: Manifest) -> Manifest:
+def network_policy(owner: Manifest, *, grpc: bool) -> Manifest:
     """Return the policy of the serving pods.
 
-    In: inference and metrics, nothing else. Out: the model source may be anywhere, so everything but link-local
-    addresses, where clouds hand out a node's credentials.
+    In: inference (``grpc``: over that too) and metrics, nothing else. Out: the model source may be anywhere, so
+    everything but link-local addresses, where clouds hand out a node's credentials.
     """
     return {
         "apiVersion": "networking.k8s.io/v1",
@@ -30,7 +30,7 @@ def network_policy(owner: Manifest) -> Manifest:
             "podSelector": {"matchLabels": {names.MODEL_DEPLOYMENT: owner["metadata"]["name"]}},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [
-                {"ports": [{"port": HTTP_PORT, "protocol": "TCP"}]},
+                {"ports": [{"port": port, "protocol": "TCP"} for port in (HTTP_PORT, *([GRPC_PORT] if grpc else []))]},
                 {
                     "from": [{"namespaceSelector": {}}],
                     "ports": [{"port": MANAGEMENT_PORT, "protocol": "TCP"}],
