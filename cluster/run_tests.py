@@ -37,7 +37,12 @@ def step(title: str, *command: str, environment: dict[str, str]) -> None:
 
 def output(*arguments: str) -> str:
     """Return the last line that the embedded cluster's command prints."""
-    done = subprocess.run([*EMBEDDED, *arguments], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    return last_line(*EMBEDDED, *arguments)
+
+
+def last_line(*command: str) -> str:
+    """Return the last line that a command prints."""
+    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip().splitlines()[-1]
 
 
@@ -121,7 +126,10 @@ def main() -> None:
     environment = dict(os.environ)
     step("make check", "make", "--no-print-directory", "check", environment=environment)
     environment["PATH"] = f"{output('tools')}:{environment['PATH']}"
-    environment["PENSTOCK_VERSITYGW"] = str(Path(output("tools", "versitygw")) / "versitygw")
+    for server in ("versitygw", "registry", "fake-gcs-server"):
+        variable = f"PENSTOCK_{server.upper().replace('-', '_')}"
+        environment[variable] = str(Path(output("tools", server)) / server)
+    environment["PENSTOCK_MLFLOW"] = last_line(sys.executable, str(ROOT / "cluster" / "mlflow_environment.py"))
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0
     statuses: list[int] = []

@@ -65,10 +65,14 @@ KUBERNETES = GoModule(
 HELM = GoModule(name="helm", produces={"helm": "helm"})
 COREDNS = GoModule(name="coredns", produces={"coredns": "coredns"}, package=".")
 VERSITYGW = GoModule(name="versitygw", produces={"versitygw": "versitygw"})
+REGISTRY = GoModule(name="registry", produces={"registry": "registry"})
+FAKE_GCS_SERVER = GoModule(name="fake-gcs-server", produces={"fake-gcs-server": "fake-gcs-server"})
 
 CONTROL_PLANE_MODULES = (CERTIFICATES, ETCD, KUBERNETES)
 CLUSTER_MODULES = (CERTIFICATES, PAUSE, ETCD, KUBERNETES, HELM, COREDNS)
-ALL_MODULES = (*CLUSTER_MODULES, VERSITYGW)
+#: The servers that tests fetch models from.
+SOURCE_MODULES = (VERSITYGW, REGISTRY, FAKE_GCS_SERVER)
+ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES)
 
 
 def bin_dir() -> Path:

@@ -21,6 +21,8 @@ Store = S3Store | GCSStore | AzureStore
 CONNECT_TIMEOUT = timedelta(seconds=5)
 _XML_ERROR = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
 _ABSENT = {"", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "BlobNotFound", "ContainerNotFound"}
+#: What the client says where a store answers with the whole object although a part was asked for.
+_NO_RANGES = "non-partial response"
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -67,6 +69,8 @@ class ObjectSource:
         except (PermissionDeniedError, UnauthenticatedError) as error:
             raise self._forbidden(error) from error
         except (BaseError, OSError, ValueError) as error:
+            if position is not None and _NO_RANGES in str(error):
+                raise ContentChanged(self._shown) from error
             raise unavailable(f"{self._shown}: {self._words(error)}") from error
 
     def _connected(self) -> Store:
