@@ -9,6 +9,8 @@ import datetime as dt
 import json
 import os
 import platform
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -48,6 +50,8 @@ def main() -> None:
     patience = Patience(0 if chosen.quick else _REPEATS_IN_ALL)
     results = Results()
     began = time.monotonic()
+    # Ended politely, it takes its servers with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     # This process only waits while the clock runs; where it wakes up, it is the client's core that pays.
     with pinned(pace.client_core):
         _run(servers, workloads, pace=pace, patience=patience, results=results, routed=not chosen.no_router)

@@ -15,10 +15,12 @@ from benchmarks.serving.environments import ROOT, python_of, versions
 from benchmarks.serving.models import Subject
 from benchmarks.serving.processes import ServerFailed, free_port
 
+from penstock_contract.environment import GRPC_OFF, ServingEnvironment
+
 _PEERS = Path(__file__).parent / "peers"
 _ONNX_RUNTIME = "onnxruntime==1.31.1"
-_PENSTOCK_EXTRAS = "server"
-_GRPC_OFF = 0
+#: One of many slow requests at a time must not end a round.
+_REQUEST_SECONDS_MAX = 30
 _KSERVE_QUIET = {
     "version": 1,
     "disable_existing_loggers": True,
@@ -101,30 +103,33 @@ def penstock_python() -> Path:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     also = json.dumps([project["dependencies"], extras["server"], extras.get("profile"), project["scripts"]])
-    return python_of("penstock", ("-e", f".[{_PENSTOCK_EXTRAS}]"), also=also)
+    return python_of("penstock", ("-e", ".[server]"), also=also)
 
 
 def _penstock(subject: Subject, folder: Path, *, profile: bool, grpc: bool, batching: int) -> Start:
     python = penstock_python()
     port, grpc_port = free_port(), free_port() if grpc else 0
-    variables = {
-        "PENSTOCK_MODEL_NAME": wire.MODEL_NAME,
-        "PENSTOCK_REVISION": "bench-1",
-        "PENSTOCK_NAMESPACE": "bench",
-        "PENSTOCK_MODEL_PATH": str(subject.path),
-        "PENSTOCK_HTTP_PORT": str(port),
-        "PENSTOCK_MANAGEMENT_PORT": str(free_port()),
-        "PENSTOCK_REQUEST_TIMEOUT_SECONDS": "30",
-        "PENSTOCK_DRAIN_SECONDS": "0",
-        "PENSTOCK_GRPC_PORT": str(grpc_port or _GRPC_OFF),
-    }
-    if batching:
-        variables["PENSTOCK_BATCHING_MAX_ROWS"] = str(batching)
-    if profile and subject.profile_rows is not None:
-        variables["PENSTOCK_PROFILE_PATH"] = str(_reference_profile(python, subject, folder))
+    reference = profile and subject.profile_rows is not None
+    serving = ServingEnvironment(
+        model_name=wire.MODEL_NAME,
+        revision="bench-1",
+        namespace="bench",
+        model_path=str(subject.path),
+        http_port=port,
+        management_port=free_port(),
+        grpc_port=grpc_port or GRPC_OFF,
+        request_timeout_seconds=_REQUEST_SECONDS_MAX,
+        drain_seconds=0,
+        batching_max_rows=batching,
+        profile_path=str(_reference_profile(python, subject, folder)) if reference else "",
+    )
     command = (str(python.with_name("penstock-server")), "--host", "127.0.0.1")
     return Start(
-        command=command, environment=_environment(variables), port=port, ready_path=_V2_READY, grpc_port=grpc_port
+        command=command,
+        environment=_environment(serving.to_env()),
+        port=port,
+        ready_path=_V2_READY,
+        grpc_port=grpc_port,
     )
 
 

@@ -1,3 +1,5 @@
+from xml.etree import ElementTree as ET
+
 import pytest
 from benchmarks.serving import plot, report
 from benchmarks.serving.figures import Cell, Figures
@@ -88,11 +90,7 @@ def test_the_results_file_holds_medians_rounds_and_ratios() -> None:
 
 
 def test_the_drawing_has_a_bar_for_each_line_and_the_longest_is_the_fastest() -> None:
-    drawn = plot.svg(results(penstock_json=30_000, bare=10_000))
-    widths = [
-        float(piece.split('"')[0])
-        for piece in drawn.split('<rect x="190" y=')[1:]
-        for piece in [piece.split('width="')[1]]
-    ]
+    drawn = ET.fromstring(plot.svg(results(penstock_json=30_000, bare=10_000)))
+    widths = [float(bar.attrib["width"]) for bar in drawn.iter("{http://www.w3.org/2000/svg}rect")]
     assert len(widths) == 2
     assert widths[0] == pytest.approx(3 * widths[1], rel=1e-3)
