@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from penstock_cli.spans import instant, short
 from penstock_cli.views import (
     CommandView,
@@ -15,6 +17,8 @@ from penstock_cli.views import (
     World,
 )
 from penstock_cli.wire import Wire, items, name_of, part, text, whole
+from penstock_operator.api.v1alpha1.traffic_split import Strategy
+from penstock_operator.core.schedule import steps_of
 
 _WORST_FIRST = ("Fail", "Error", "NoData", "Undecided", "Pass")
 
@@ -144,7 +148,7 @@ def _readiness(kind: str, wire: Wire) -> Readiness:
 
 def _rollout(split: Wire, *, now: datetime) -> RolloutView:
     status = part(split, "status")
-    steps = items(part(split, "spec", "strategy"), "steps")
+    steps = _steps(split)
     candidate = next(iter(items(status, "candidates")), None)
     index = whole(candidate, "step") if candidate else -1
     return RolloutView(
@@ -154,6 +158,15 @@ def _rollout(split: Wire, *, now: datetime) -> RolloutView:
         doing=_doing(steps[index], candidate, now=now) if candidate and index < len(steps) else "",
         verdict=text(status, "verdict"),
     )
+
+
+def _steps(split: Wire) -> list[Wire]:
+    """Return the steps as people write them, also where a rule makes them."""
+    try:
+        strategy = Strategy.parse(part(split, "spec", "strategy"))
+    except ValidationError:
+        return []  # an object of a newer version; the rest of it can still be shown
+    return [step.to_wire() for step in steps_of(strategy)]
 
 
 def _doing(step: Wire, candidate: Wire, *, now: datetime) -> str:

@@ -3,7 +3,7 @@
 import types
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import pytest
 from pydantic.fields import FieldInfo
@@ -75,7 +75,7 @@ def _unwrapped(annotation: Any) -> Any:
     """Return the annotation without ``| None`` and without ``list[…]``."""
     if get_origin(annotation) in (Union, types.UnionType):
         (annotation,) = (part for part in get_args(annotation) if part is not type(None))
-    return get_args(annotation)[0] if get_origin(annotation) is list else annotation
+    return get_args(annotation)[0] if get_origin(annotation) in (list, Annotated) else annotation
 
 
 def _model_in(annotation: Any) -> type[ApiModel] | None:
@@ -154,7 +154,7 @@ def test_both_hold_the_same_types(model: type[ApiModel], schema: Schema) -> None
 def test_every_duration_is_checked_by_the_same_pattern(model: type[ApiModel], schema: Schema) -> None:
     pattern = duration.PATTERN.replace("\\", "\\\\")  # a backslash in a CEL string
     for field in model.model_fields.values():
-        if field.annotation is timedelta:
+        if _unwrapped(field.annotation) is timedelta:
             rules = schema["properties"][alias(field)]["x-kubernetes-validations"]
             assert rules[0]["rule"] == f"self.matches('{pattern}')", alias(field)
 

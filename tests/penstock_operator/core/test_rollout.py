@@ -2,14 +2,14 @@
 
 import itertools
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
-from penstock_operator.core.rollout import advance
+from penstock_operator.core.rollout import Undecided, advance
 from penstock_operator.core.rollout_moves import (
     HISTORY_LIMIT,
     REJECTED_LIMIT,
@@ -578,3 +578,62 @@ def test_a_revision_that_is_taken_back_twice_is_listed_once() -> None:
 def test_what_needs_a_candidate_refuses_to_act_without_one(call: Any) -> None:
     with pytest.raises((ValueError, KeyError)):
         call(Rollout(stable=A))
+
+
+REQUIRING = steps({"weight": 5, "require": "Pass"}, {"weight": 100})
+
+
+def held(verdict: Verdict, then: Literal["Hold", "Promote", "Rollback"], *, after: float = 50.0) -> Decision:
+    """Return what becomes of a rollout of 60 s that verdicts hold, where they may do so for ``after`` seconds."""
+    undecided = Undecided(after_seconds=after, then=then)
+    found = (finding(verdict, rolls_back=False),)
+    return advance(rollout(), REQUIRING, world(judged=True, findings=found), undecided)
+
+
+def test_until_its_time_is_up_an_undecided_rollout_holds_and_says_what_follows() -> None:
+    decision = held(Verdict.UNDECIDED, "Rollback", after=100.0)
+    assert decision.rollout == rollout()
+    assert "guard/errors is Undecided" in decision.holding
+    assert "; Rollback at 1970-01-01T00:17:20.000Z" in decision.holding
+
+
+@pytest.mark.parametrize("verdict", [Verdict.UNDECIDED, Verdict.NO_DATA, Verdict.ERROR, Verdict.FAIL])
+def test_an_undecided_rollout_is_taken_back_when_its_time_is_up(verdict: Verdict) -> None:
+    decision = held(verdict, "Rollback")
+    assert decision.rollout.phase is Phase.ROLLED_BACK
+    assert decision.rollout.candidate is None
+    assert decision.rollout.rejected[0].reason == "Undecided"
+    assert f"not decided within maxDuration: guard/errors is {verdict.value}" in decision.rollout.history[0].message
+
+
+def test_an_undecided_rollout_is_promoted_when_its_time_is_up() -> None:
+    decision = held(Verdict.UNDECIDED, "Promote")
+    assert (decision.rollout.phase, decision.rollout.stable) == (Phase.PROMOTED, B)
+    assert decision.rollout.history[0].by == "maxDuration"
+
+
+@pytest.mark.parametrize("verdict", [Verdict.NO_DATA, Verdict.ERROR, Verdict.FAIL])
+def test_what_lacks_data_or_fails_is_never_promoted_by_the_clock(verdict: Verdict) -> None:
+    decision = held(verdict, "Promote")
+    assert decision.rollout == rollout()
+    assert "decide with `kubectl penstock promote --full` or `abort`" in decision.holding
+
+
+def test_a_rollout_that_may_hold_on_asks_for_a_person_when_its_time_is_up() -> None:
+    decision = held(Verdict.UNDECIDED, "Hold")
+    assert decision.rollout == rollout()
+    assert decision.holding.startswith("not decided within maxDuration: guard/errors is Undecided")
+
+
+def test_a_rollout_that_nothing_holds_goes_on_after_its_time_as_before() -> None:
+    decision = held(Verdict.PASS, "Rollback")
+    assert decision.rollout.candidate is not None
+    assert decision.rollout.candidate.step == 1
+
+
+def test_a_pause_outlasts_the_time() -> None:
+    paused = pause(rollout(), by="ann")
+    undecided = Undecided(after_seconds=1.0, then="Rollback")
+    found = (finding(Verdict.UNDECIDED, rolls_back=False),)
+    decision = advance(paused, REQUIRING, world(judged=True, findings=found), undecided)
+    assert decision.rollout.phase is Phase.PAUSED

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     PAUSED = "Paused"
     PROMOTED = "Promoted"
     POLICY_BREACHED = "PolicyBreached"
+    UNDECIDED = "Undecided"
     ABORTED = "Aborted"
     # DriftPolicy
     TARGET_NOT_FOUND = "TargetNotFound"

@@ -1,6 +1,7 @@
 """One look at a rollout: which candidate there is, and whether it goes forward, back or stays."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.conditions import timestamp
@@ -24,8 +25,27 @@ from penstock_operator.core.world import Finding, RevisionState, World
 _ALL = 100
 
 
-def advance(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
-    """Return the rollout after one look at the world: at most one step forward, all the way back at once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undecided:
+    """How long after its start a rollout may be held by verdicts, in seconds, and what follows then."""
+
+    after_seconds: float
+    then: Literal["Hold", "Promote", "Rollback"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Objection:
+    """Why the verdicts do not let a rollout go on; ``patient`` where nothing is wrong but that evidence is missing."""
+
+    message: str
+    patient: bool = False
+
+
+def advance(rollout: Rollout, steps: tuple[Step, ...], world: World, undecided: Undecided | None = None) -> Decision:
+    """Return the rollout after one look at the world: at most one step forward, all the way back at once.
+
+    ``undecided`` says how long verdicts may hold the rollout, and what then; None: for ever.
+    """
     settled = _settle_stable(rollout, world)
     if settled.rollout.stable is None:
         return replace(settled, holding="no revision is ready yet")
@@ -36,7 +56,7 @@ def advance(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision
     if breach := _breach(rollout, world):
         taken = take_back(rollout, by=breach.source, reason="PolicyBreached", message=breach.message, now=world.now)
         return Decision(rollout=taken.rollout, events=(*events, *taken.events))
-    moved = _move(rollout, steps, world)
+    moved = _move(rollout, steps, world, undecided)
     return Decision(rollout=moved.rollout, events=(*events, *moved.events), holding=moved.holding)
 
 
@@ -103,7 +123,7 @@ def _breach(rollout: Rollout, world: World) -> Finding | None:
     )
 
 
-def _move(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
+def _move(rollout: Rollout, steps: tuple[Step, ...], world: World, undecided: Undecided | None) -> Decision:
     candidate = candidate_of(rollout)
     state = world.revisions.get(candidate.revision, RevisionState(ready=0, wanted=1))
     if rollout.phase in {Phase.WAITING, Phase.FAILED}:
@@ -128,7 +148,7 @@ def _move(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
         by = f"by {candidate.paused_by}; resume with" if candidate.paused_by else "at a pause step; go on with"
         verb = "resume" if candidate.paused_by else "promote"
         return Decision(rollout=rollout, holding=f"paused {by} `kubectl penstock {verb}`")
-    return _progress(rollout, steps, world)
+    return _progress(rollout, steps, world, undecided)
 
 
 def _wait(rollout: Rollout, steps: tuple[Step, ...], world: World, state: RevisionState) -> Decision:
@@ -160,7 +180,7 @@ def _acknowledged(rollout: Rollout, world: World) -> bool:
     return all(told.get(name, 0) == meant.get(name, 0) for name in {*told, *meant})
 
 
-def _progress(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decision:
+def _progress(rollout: Rollout, steps: tuple[Step, ...], world: World, undecided: Undecided | None) -> Decision:
     candidate = candidate_of(rollout)
     if not _acknowledged(rollout, world) or candidate.step_started_at is None:
         return Decision(rollout=rollout, holding=f"waiting until every router acknowledges {candidate.weight}%")
@@ -169,8 +189,8 @@ def _progress(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decisi
     until = candidate.step_started_at + step.hold.total_seconds()
     if world.now < until:
         return Decision(rollout=rollout, holding=f"at {candidate.weight}% until {timestamp(until)}")
-    if reason := _objection(step, world, candidate):
-        return Decision(rollout=rollout, holding=reason)
+    if objection := _objection(step, world, candidate):
+        return _held(rollout, objection, undecided, world.now)
     if index + 1 == len(steps):
         return complete(rollout, by="schedule", message=f"all {len(steps)} steps done", now=world.now)
     entered = enter_step(rollout, steps, index + 1)
@@ -180,20 +200,40 @@ def _progress(rollout: Rollout, steps: tuple[Step, ...], world: World) -> Decisi
     return Decision(rollout=entered, events=events)
 
 
-def _objection(step: Step, world: World, candidate: Candidate) -> str:
-    """Return why the verdicts do not let the rollout go on, or an empty string. Fails closed."""
+def _objection(step: Step, world: World, candidate: Candidate) -> _Objection | None:
+    """Return why the verdicts do not let the rollout go on, or None. Fails closed."""
     if not world.judged:
-        return ""
+        return None
     if world.findings is None:
-        return "nothing judged yet"
+        return _Objection(message="nothing judged yet")
     # At 100 % nobody is left to compare with; what was compared on the way has passed already.
     asked = [finding for finding in world.findings if candidate.weight < _ALL or not finding.needs_stable]
     for verdict in (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA):
         for finding in asked:
             if finding.verdict is verdict:
-                return f"{finding.source} is {verdict.value}: {finding.message}"
+                return _Objection(message=f"{finding.source} is {verdict.value}: {finding.message}")
     if step.require == "Pass":
         for finding in asked:
             if finding.verdict is not Verdict.PASS:
-                return f"{finding.source} is {finding.verdict.value}: {finding.message}"
-    return ""
+                return _Objection(
+                    message=f"{finding.source} is {finding.verdict.value}: {finding.message}", patient=True
+                )
+    return None
+
+
+def _held(rollout: Rollout, objection: _Objection, undecided: Undecided | None, now: float) -> Decision:
+    """Return the rollout held by verdicts, until its time is up."""
+    if undecided is None:
+        return Decision(rollout=rollout, holding=objection.message)
+    until = candidate_of(rollout).started_at + undecided.after_seconds
+    if now < until:
+        follows = "" if undecided.then == "Hold" else f"; {undecided.then} at {timestamp(until)}"
+        return Decision(rollout=rollout, holding=f"{objection.message}{follows}")
+    told = f"not decided within maxDuration: {objection.message}"
+    if undecided.then == "Rollback":
+        return take_back(rollout, by="maxDuration", reason="Undecided", message=told, now=now)
+    if undecided.then == "Promote" and objection.patient:
+        # What fails, or cannot be judged, is promoted by a person or not at all.
+        return complete(rollout, by="maxDuration", message=told, now=now)
+    advice = "decide with `kubectl penstock promote --full` or `abort`"
+    return Decision(rollout=rollout, holding=f"{told}; {advice}")

@@ -1,12 +1,11 @@
 """The moves of a rollout: forward, back, held, and the end."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
 from penstock_operator.core.plan import EventRecord
-from penstock_operator.core.rollout_state import Candidate, Ending, HistoryEntry, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, Ending, HistoryEntry, Rejected, RejectedFor, Rollout
 
 #: How much of the past is kept in status.
 HISTORY_LIMIT = 10
@@ -22,12 +21,10 @@ class Decision:
     holding: str = ""
 
 
-def take_back(
-    rollout: Rollout, *, by: str, reason: Literal["PolicyBreached", "Aborted"], message: str, now: float
-) -> Decision:
+def take_back(rollout: Rollout, *, by: str, reason: RejectedFor, message: str, now: float) -> Decision:
     """Return the rollout with all traffic on stable and the candidate remembered as rejected."""
     candidate = candidate_of(rollout)
-    outcome: Literal["RolledBack", "Aborted"] = "RolledBack" if reason == "PolicyBreached" else "Aborted"
+    outcome: Ending = "Aborted" if reason == "Aborted" else "RolledBack"
     text = f"{candidate.revision} taken back at {candidate.weight}% by {by}: {message}"
     rejected = Rejected(revision=candidate.revision, at=now, by=by, reason=reason, message=f"{by}: {message}")
     ended = end(rollout, outcome=outcome, by=by, message=message, now=now)

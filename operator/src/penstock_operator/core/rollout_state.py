@@ -6,6 +6,7 @@ from typing import Literal
 from penstock_operator.core.phases import Phase
 
 _ALL = 100
+RejectedFor = Literal["PolicyBreached", "Undecided", "Aborted"]
 Ending = Literal["Promoted", "RolledBack", "Aborted", "Superseded", "Withdrawn"]
 
 
@@ -29,7 +30,7 @@ class Rejected:
     revision: str
     at: float
     by: str
-    reason: Literal["PolicyBreached", "Aborted"]
+    reason: RejectedFor
     message: str
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from penstock_operator.core.conditions import timestamp, unix_seconds
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, RejectedFor, Rollout
 
 #: The name of the one candidate that each new revision of the stable ModelDeployment becomes.
 CANDIDATE_NAME = "candidate"
@@ -35,7 +35,7 @@ def parse_rollout(status: Mapping[str, Any]) -> Rollout:
                 revision=entry["revision"],
                 at=_seconds(entry, "at"),
                 by=entry.get("by", ""),
-                reason="PolicyBreached" if entry.get("reason") == "PolicyBreached" else "Aborted",
+                reason=_rejected_for(entry.get("reason")),
                 message=entry.get("message", ""),
             )
             for entry in status.get("rejected", ())
@@ -66,6 +66,14 @@ def _parse_candidate(entry: Mapping[str, Any]) -> Candidate | None:
         step_started_at=_seconds(entry, "stepStartedAt") if "stepStartedAt" in entry else None,
         paused_by=entry.get("pausedBy"),
     )
+
+
+def _rejected_for(reason: object) -> RejectedFor:
+    match reason:
+        case "PolicyBreached" | "Undecided":
+            return reason
+        case _:
+            return "Aborted"
 
 
 def _seconds(entry: Mapping[str, Any], field: str) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
-from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION, TrafficSplitSpec
+from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION, Step, TrafficSplitSpec
 from penstock_operator.core.commands import InvalidCommand, carry_out, parse_command
 from penstock_operator.core.conditions import Reason, timestamp
 from penstock_operator.core.difference import differs
@@ -17,11 +17,12 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, r
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.policy_view import policy_views
-from penstock_operator.core.rollout import advance
+from penstock_operator.core.rollout import Undecided, advance
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import parse_rollout
 from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.schedule import steps_of
 from penstock_operator.core.traffic_split import (
     Problem,
     Report,
@@ -73,6 +74,17 @@ class _Look:
     @property
     def name(self) -> str:
         return str(self.manifest["metadata"]["name"])
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return steps_of(self.spec.strategy)
+
+    @property
+    def undecided(self) -> Undecided | None:
+        strategy = self.spec.strategy
+        if strategy.max_duration is None:
+            return None
+        return Undecided(after_seconds=strategy.max_duration.total_seconds(), then=strategy.on_undecided)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -158,7 +170,7 @@ class TrafficSplitReconciler:
         obstacle = await self._obstacle(ref.namespace)
         commanded, command, events = self._command(look, now)
         trial, world = await self._observe(ref, replace(look, rollout=commanded), now)
-        decision = advance(commanded, tuple(look.spec.strategy.steps), world)
+        decision = advance(commanded, look.steps, world, look.undecided)
         decision = replace(decision, events=(*events, *decision.events))
         turn = _Turn(look=look, decision=decision, trial=trial, command=command, now=now, obstacle=obstacle)
         told = await self._publish(ref, turn)
@@ -212,7 +224,7 @@ class TrafficSplitReconciler:
             return look.rollout, refusal, (EventRecord(type="Warning", reason="CommandRefused", message=answer),)
         if last and last.get("id") == command.id:
             return look.rollout, last, ()
-        outcome = carry_out(command, look.rollout, tuple(look.spec.strategy.steps), now=now)
+        outcome = carry_out(command, look.rollout, look.steps, now=now)
         answered = {
             "id": command.id,
             "verb": command.verb,

@@ -30,11 +30,25 @@ class Step(ApiModel):
     pause: Pause | None = None
 
 
+class Schedule(ApiModel):
+    """Steps by a rule."""
+
+    kind: Literal["Linear", "Exponential"]
+    start: int = Field(default=1, alias="from")
+    to: int = 100
+    by: int = 10
+    every: Duration
+    require: Literal["Pass"] | None = None
+
+
 class Strategy(ApiModel):
-    """The schedule of a rollout."""
+    """The schedule of a rollout: ``steps`` or ``schedule``."""
 
     type: Literal["Canary"] = "Canary"
-    steps: list[Step]
+    steps: list[Step] = Field(default_factory=list)
+    schedule: Schedule | None = None
+    max_duration: Duration | None = None
+    on_undecided: Literal["Hold", "Promote", "Rollback"] = "Hold"
 
 
 class TrafficSplitSpec(ApiModel):
