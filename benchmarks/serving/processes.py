@@ -17,6 +17,8 @@ _READY_SECONDS_MAX = 90.0
 _POLL_SECONDS = 0.004
 _END_SECONDS_MAX = 8.0
 _LISTEN = "0A"
+#: What /proc calls kB.
+_KERNEL_KILOBYTE = 1024
 
 
 class ServerFailed(Exception):  # noqa: N818
@@ -68,7 +70,7 @@ class ServerProcess:
         if not sizes:
             return 0.0
         largest = max(sizes)
-        return (sum(private for _, private in sizes) - largest[1] + largest[0]) / 1024
+        return (sum(private for _, private in sizes) - largest[1] + largest[0]) * _KERNEL_KILOBYTE / 1e6
 
     def end(self) -> None:
         """End every process, gently first."""
