@@ -126,8 +126,8 @@ def _of_output(one: Bound, choices: Choices) -> list[Column]:
 
 
 def _element(one: Bound, name: str, place: int, choices: Choices, *, probabilities: bool) -> Column:
-    values = one.array.reshape(len(one.array), -1)[:, place]
-    size = one.array[0].size
+    matrix = one.array.reshape(len(one.array), -1)
+    values, size = matrix[:, place], matrix.shape[1]
     identity = describe.identity_of(
         name=f"outputs/{name}", role=Role.OUTPUT, tensor=one.spec.name, index=place, datatype=one.spec.datatype
     )
