@@ -53,9 +53,9 @@ docs: setup  ## the generated pages of docs/
 	.venv/bin/python docs/generate.py
 	.venv/bin/python docs/draw_rollout.py
 
-grpc-schema: setup  ## compile inference.proto, after a change of it
-	cd serving-image/src/penstock_server/grpc_service && $(CURDIR)/.venv/bin/python -m grpc_tools.protoc -I . \
-	  --descriptor_set_out=inference.binpb inference.proto
+grpc-schema: setup  ## compile the server's .proto files, after a change of one
+	cd serving-image/src/penstock_server/grpc_service/schema && $(CURDIR)/.venv/bin/python -m grpc_tools.protoc -I . \
+	  --descriptor_set_out=../schema.binpb $$(find . -name '*.proto' -printf '%P\n' | LC_ALL=C sort)
 
 bench-judge: setup  ## false alarms and delays of the judge
 	.venv/bin/python benchmarks/judge_false_alarms.py

@@ -110,7 +110,7 @@ class Server:
             self._lifecycle.handle(Event.LOADED)
             if self._stop_asked.is_set():
                 return  # no client has ever been sent here, so there is nobody to drain
-            await self._grpc.ready()
+            self._grpc.ready()
             self._announce(inference.session, public, management)
             if self._observation is not None:
                 self._observation.start()
@@ -190,7 +190,7 @@ class Server:
         """Answer on while clients learn that they should leave, then take no more and finish what runs."""
         seconds = self._serving.drain_seconds
         self._log("draining", seconds=seconds)
-        await self._grpc.draining()
+        self._grpc.draining()
         insisted = asyncio.ensure_future(self._stop_insisted.wait())
         await asyncio.wait({insisted}, timeout=seconds)
         finishing = asyncio.ensure_future(self._finish(public))

@@ -20,6 +20,7 @@ from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.metrics import Metrics
 from penstock_server.protocol import Array
 from penstock_server.session import Session
+from penstock_server.sockets import listening_socket
 
 #: More rounds than anybody waits for.
 FOR_EVER = 1 << 60
@@ -106,14 +107,13 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
             identity=Identity(model_name="m", model_version=version, server_version="9"),
             lifecycle=lifecycle,
             metrics=metrics,
-            log=log,
         )
         listener = await GrpcListener.start(
             service,
-            host="127.0.0.1",
-            port=0,
+            listening_socket("127.0.0.1", 0),
             call_seconds_max=timeout_seconds,
             connection_seconds_max=connection_seconds_max,
+            log=log,
         )
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}")
         one = Served(listener, service, channel, lifecycle, metrics, admission, errors=errors)
@@ -131,7 +131,7 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
             )
             service.serve_with(one.inference)
             lifecycle.handle(Event.LOADED)
-            await listener.ready()
+            listener.ready()
         return one
 
     yield start

@@ -15,7 +15,6 @@ from tests.penstock_server import onnx_models
 from tests.penstock_server.conftest import eventually
 from tests.penstock_server.grpc.conftest import FOR_EVER, Serve, Served, raw_input, rounds
 
-from penstock_server.grpc_service.listener import GrpcListener
 from penstock_server.grpc_service.messages import CALLS, SERVICE
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -36,7 +35,7 @@ async def test_health_is_that_of_the_model(serve: Serve, service: str) -> None:
     loading, loaded = await serve(None), await serve(onnx_models.identity("FP32", [None, 2]))
     assert await state(loading, service) == NOT_SERVING
     assert await state(loaded, service) == SERVING
-    await loaded.listener.draining()
+    loaded.listener.draining()
     assert await state(loaded, service) == NOT_SERVING
     assert (await loaded.call("ModelInfer", **GOOD)).model_name == "m"  # for who does not know yet
 
@@ -52,9 +51,9 @@ async def test_who_watches_health_is_told_of_changes(serve: Serve) -> None:
     served = await serve(None)
     watch = health(served).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
     assert (await watch.read()).status == NOT_SERVING
-    await served.listener.ready()
+    served.listener.ready()
     assert (await watch.read()).status == SERVING
-    await served.listener.draining()
+    served.listener.draining()
     assert (await watch.read()).status == NOT_SERVING
     watch.cancel()
 
@@ -68,6 +67,7 @@ async def test_reflection_lists_the_services_and_describes_them(serve: Serve) ->
     assert {one.name for one in listed} == {
         SERVICE,
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     described = (await stream.read()).file_descriptor_response.file_descriptor_proto
@@ -101,18 +101,6 @@ async def test_a_server_that_loads_says_so(serve: Serve) -> None:
     (entry,) = (await served.call("RepositoryIndex")).models
     assert (entry.state, entry.reason) == ("UNAVAILABLE", "the model is still loading")
     assert not (await served.call("RepositoryIndex", ready=True)).models
-
-
-async def test_a_taken_port_is_an_error_and_not_shared(serve: Serve) -> None:
-    served = await serve(None)
-    with pytest.raises(OSError, match="is taken"):
-        await GrpcListener.start(
-            served.service,
-            host="127.0.0.1",
-            port=served.listener.port,
-            call_seconds_max=1,
-            connection_seconds_max=1,
-        )
 
 
 async def test_an_end_waits_for_the_calls_in_progress_and_takes_no_more(serve: Serve) -> None:

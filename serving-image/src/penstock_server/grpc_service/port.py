@@ -10,6 +10,7 @@ from penstock_server.http_server import ErrorLog
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle
 from penstock_server.metrics import Metrics
+from penstock_server.sockets import listening_socket
 
 if TYPE_CHECKING:
     from penstock_server.grpc_service.listener import GrpcListener
@@ -54,15 +55,15 @@ class GrpcPort:
             self._listener, service = await self._opening
             service.serve_with(inference)
 
-    async def ready(self) -> None:
+    def ready(self) -> None:
         """Say that calls are welcome."""
         if self._listener is not None:
-            await self._listener.ready()
+            self._listener.ready()
 
-    async def draining(self) -> None:
+    def draining(self) -> None:
         """Say that clients should go elsewhere."""
         if self._listener is not None:
-            await self._listener.draining()
+            self._listener.draining()
 
     async def finish(self, seconds: float) -> None:
         """Take no more connections and wait for the calls in progress."""
@@ -79,23 +80,27 @@ class GrpcPort:
             await listener.close()
 
     async def _open(self) -> "tuple[GrpcListener, InferenceService]":
-        await asyncio.to_thread(_import)
-        from penstock_server.grpc_service.listener import GrpcListener  # noqa: PLC0415 - as above
-        from penstock_server.grpc_service.service import InferenceService  # noqa: PLC0415 - as above
+        serving = self._serving
+        listening = listening_socket(self._host, serving.grpc_port)
+        try:
+            await asyncio.to_thread(_import)
+            from penstock_server.grpc_service.listener import GrpcListener  # noqa: PLC0415 - as above
+            from penstock_server.grpc_service.service import InferenceService  # noqa: PLC0415 - as above
 
-        service = InferenceService(
-            identity=self._identity, lifecycle=self._lifecycle, metrics=self._metrics, log=self._log
-        )
-        listener = await GrpcListener.start(
-            service,
-            host=self._host,
-            port=self._serving.grpc_port,
-            call_seconds_max=self._serving.request_timeout_seconds,
-            connection_seconds_max=self._serving.max_connection_age_seconds,
-        )
+            service = InferenceService(identity=self._identity, lifecycle=self._lifecycle, metrics=self._metrics)
+            listener = await GrpcListener.start(
+                service,
+                listening,
+                call_seconds_max=serving.request_timeout_seconds,
+                connection_seconds_max=serving.max_connection_age_seconds,
+                log=self._log,
+            )
+        except BaseException:
+            listening.close()
+            raise
         return listener, service
 
 
 def _import() -> None:
-    """Import gRPC: 15 MB and a tenth of a second, which only those pay who want it."""
+    """Import protobuf and the schema, which only those need who want gRPC."""
     import penstock_server.grpc_service.listener  # noqa: PLC0415, F401 - see above

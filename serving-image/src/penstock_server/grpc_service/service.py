@@ -3,55 +3,41 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
-
-import grpc
-from google.protobuf.message import DecodeError
+from typing import Any, Self
 
 from penstock_server.app import PLATFORM, Identity
-from penstock_server.grpc_service import status
+from penstock_server.grpc_service.http2.call import Unary
 from penstock_server.grpc_service.messages import CALLS, SERVICE, ModelInferRequest
+from penstock_server.grpc_service.parsing import parse
 from penstock_server.grpc_service.request import MessageDecoder
 from penstock_server.grpc_service.response import MessageEncoder
-from penstock_server.http_server import NOT_READY, SERVER_NAME, ErrorLog
+from penstock_server.grpc_service.status import Refused
+from penstock_server.http_server import NOT_READY, SERVER_NAME
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
-from penstock_server.protocol import TensorSpec
+from penstock_server.protocol import InferRequest, TensorSpec
 from penstock_server.refusal import EXPECTED, Refusal, refusal_of
 
 #: Counted for calls that the client gave up; no client sees it. The number is the one that nginx made usual.
 _CANCELLED = 499
 _OK = 200
+_INTERNAL = 500
+_LATE = 504
 _EXTENSIONS = ("model_configuration", "model_repository")
 _LOADING = NOT_READY[State.LOADING]
-_INTERNAL = Refusal(status=500, message="internal error; the server's log says more")
-
-Context = grpc.aio.ServicerContext[bytes, bytes]
-
-
-class Refused(Exception):  # noqa: N818 - an outcome
-    """The call ends with a refusal."""
-
-    def __init__(self, refusal: Refusal) -> None:
-        super().__init__(refusal.message)
-        self.refusal = refusal
 
 
 class InferenceService:
-    """Answers calls; also counts those in progress, so that a server that ends can wait for them."""
+    """Answers calls, and counts them as those of REST are counted."""
 
-    def __init__(self, *, identity: Identity, lifecycle: Lifecycle, metrics: Metrics, log: ErrorLog) -> None:
+    def __init__(self, *, identity: Identity, lifecycle: Lifecycle, metrics: Metrics) -> None:
         self._identity = identity
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._log = log
         self._inference: Inference | None = None
         self._decoder = MessageDecoder((), ())
         self._encoder = MessageEncoder(model_name="", model_version="", outputs=())
-        self._in_progress = 0
-        self._idle = asyncio.Event()
-        self._idle.set()
 
     def serve_with(self, inference: Inference) -> None:
         """Answer inference calls from now on; to be called before the lifecycle turns ready."""
@@ -62,13 +48,9 @@ class InferenceService:
         )
         self._inference = inference
 
-    async def idle(self) -> None:
-        """Wait until no call is in progress."""
-        await self._idle.wait()
-
-    def handlers(self) -> "grpc.GenericRpcHandler[Any, Any]":
-        """Return what the server calls. Messages are parsed here, so that a broken one is the client's error."""
-        calls: dict[str, Callable[[Any], Any]] = {
+    def unary(self) -> dict[str, Unary]:
+        """Return the calls by their paths."""
+        described: dict[str, Callable[[Any], dict[str, Any]]] = {
             "ServerLive": lambda _: {"live": True},
             "ServerReady": lambda _: {"ready": self._lifecycle.ready},
             "ModelReady": self._model_ready,
@@ -77,72 +59,36 @@ class InferenceService:
             "ModelConfig": self._model_config,
             "RepositoryIndex": self._repository_index,
         }
-        methods = {name: self._guarded(_described(name, describe)) for name, describe in calls.items()}
-        methods["ModelInfer"] = self._guarded(self._infer)
-        return grpc.method_handlers_generic_handler(
-            SERVICE, {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
-        )
+        calls = {name: _described(name, describe) for name, describe in described.items()}
+        return {f"/{SERVICE}/{name}": call for name, call in {"ModelInfer": self._infer, **calls}.items()}
 
-    def _guarded(self, call: Callable[[bytes, Context], Awaitable[bytes]]) -> Any:
-        """Return the call with its refusals turned into codes, and a mistake of ours into INTERNAL."""
-
-        async def handle(body: bytes, context: Context) -> bytes:
-            self._in_progress += 1
-            self._idle.clear()
-            try:
-                return await call(body, context)
-            except Refused as error:
-                refusal = error.refusal
-            except Exception as error:  # noqa: BLE001 - the top of the request loop
-                self._log("internal-error", path=SERVICE, error=repr(error))
-                refusal = _INTERNAL
-            finally:
-                self._in_progress -= 1
-                if self._in_progress == 0:
-                    self._idle.set()
-            await context.abort(
-                status.CODES[refusal.status], status.details(refusal), status.trailing_metadata(refusal)
-            )
-            raise AssertionError("abort always raises")
-
-        return handle
-
-    async def _infer(self, body: bytes, context: Context) -> bytes:
-        started, code = time.perf_counter(), _OK
-        remaining = context.time_remaining()
-        try:
-            return await self._answer(body, remaining)
-        except Refused as error:
-            code = error.refusal.status
-            if error.refusal.rejected is not None:
-                self._metrics.rejected(error.refusal.rejected)
-            raise
-        except asyncio.CancelledError:
-            late = remaining is not None and time.perf_counter() - started >= remaining
-            code = 504 if late else _CANCELLED
-            raise
-        except Exception:
-            code = _INTERNAL.status
-            raise
-        finally:
-            self._metrics.answered(code, time.perf_counter() - started)
-
-    async def _answer(self, body: bytes, seconds_max: float | None) -> bytes:
-        """Return the encoded answer; raise Refused. ``seconds_max`` is what the client is ready to wait."""
-        message = _parse(ModelInferRequest, body)
-        self._check_known(message.model_name, message.model_version, "model_name")
-        inference = self._inference
-        # A server that drains still answers: clients learn later than it does that they should leave.
-        if inference is None or self._lifecycle.state is State.LOADING:
-            raise Refused(Refusal(status=503, message=_LOADING, rejected="not_ready", retry_after_seconds=1))
-        request = None
-        try:
-            request = self._decoder.decode(message, seconds_max=seconds_max)
-            results = await inference.run(request)
+    def _infer(self, body: bytes, seconds_max: float | None) -> bytes | Awaitable[bytes]:
+        """Answer at once, or return what will. ``seconds_max`` is what the client is ready to wait."""
+        counting = _Counting(self._metrics, seconds_max)
+        with counting:
+            message = parse(ModelInferRequest, body)
+            self._check_known(message.model_name, message.model_version, "model_name")
+            inference = self._inference
+            # A server that drains still answers: clients learn later than it does that they should leave.
+            if inference is None or self._lifecycle.state is State.LOADING:
+                raise Refused(Refusal(status=503, message=_LOADING, rejected="not_ready", retry_after_seconds=1))
             # Raw elements are answered raw, typed ones typed.
-            return self._encoder.encode(request, results, raw=bool(message.raw_input_contents))
-        except EXPECTED as error:
-            raise Refused(refusal_of(error, seconds_max=inference.seconds_max(request))) from error
+            raw = bool(message.raw_input_contents)
+            with _Refusing(inference) as refusing:
+                request = refusing.request = self._decoder.decode(message, seconds_max=seconds_max)
+                results = inference.run_now(request)
+                if results is not None:
+                    return self._encoder.encode(request, results, raw=raw)
+            counting.later = True
+        return self._infer_later(inference, request, counting, raw=raw)
+
+    async def _infer_later(
+        self, inference: Inference, request: InferRequest, counting: "_Counting", *, raw: bool
+    ) -> bytes:
+        counting.later = False
+        with counting, _Refusing(inference) as refusing:
+            refusing.request = request
+            return self._encoder.encode(request, await inference.run(request), raw=raw)
 
     def _check_known(self, model: str, version: str, field: str = "name") -> None:
         identity = self._identity
@@ -211,23 +157,69 @@ class InferenceService:
         }
 
 
-def _described(name: str, describe: Callable[[Any], dict[str, Any]]) -> Callable[[bytes, Context], Awaitable[bytes]]:
+class _Counting:
+    """Counts one call by how it ends; ``later``: when it is entered the next time."""
+
+    __slots__ = ("_metrics", "_seconds_max", "_started", "later")
+
+    def __init__(self, metrics: Metrics, seconds_max: float | None) -> None:
+        self._metrics = metrics
+        self._seconds_max = seconds_max
+        self._started = time.perf_counter()
+        self.later = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if self.later:
+            return
+        seconds = time.perf_counter() - self._started
+        if isinstance(error, Refused) and error.refusal.rejected is not None:
+            self._metrics.rejected(error.refusal.rejected)
+        self._metrics.answered(self._code(error, seconds), seconds)
+
+    def _code(self, error: BaseException | None, seconds: float) -> int:
+        match error:
+            case None:
+                return _OK
+            case Refused():
+                return error.refusal.status
+            case asyncio.CancelledError():
+                # A client cancels when its time is over, too, and then it has waited for too long.
+                late = self._seconds_max is not None and seconds >= self._seconds_max
+                return _LATE if late else _CANCELLED
+            case _:
+                return _INTERNAL
+
+
+class _Refusing:
+    """Turns what may go wrong with a request into its refusal."""
+
+    __slots__ = ("_inference", "request")
+
+    def __init__(self, inference: Inference) -> None:
+        self._inference = inference
+        self.request: InferRequest | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, EXPECTED):
+            seconds_max = self._inference.seconds_max(self.request)
+            raise Refused(refusal_of(error, seconds_max=seconds_max)) from error
+
+
+def _described(name: str, describe: Callable[[Any], dict[str, Any]]) -> Unary:
     """Return a call that only tells what is known, from what is asked to a message's fields."""
     asked, answered = CALLS[name]
 
-    async def call(body: bytes, _: Context) -> bytes:
-        encoded: bytes = answered(**describe(_parse(asked, body))).SerializeToString()
+    def call(body: bytes, _: float | None) -> bytes:
+        encoded: bytes = answered(**describe(parse(asked, body))).SerializeToString()
         return encoded
 
     return call
-
-
-def _parse(kind: Any, body: bytes) -> Any:
-    try:
-        return kind.FromString(body)
-    except DecodeError as error:
-        message = f"the message is not a {kind.DESCRIPTOR.name}: {error}"
-        raise Refused(Refusal(status=400, message=message, rejected="bad_request")) from None
 
 
 def _config(spec: TensorSpec) -> dict[str, Any]:

@@ -1,33 +1,46 @@
-"""A refusal in the words of gRPC."""
+"""How a call ends, in the words of gRPC."""
 
 from collections.abc import Mapping
-
-import grpc
+from enum import IntEnum
 
 from penstock_server.refusal import Refusal
 
+
+class Status(IntEnum):
+    """The codes of gRPC that this server uses."""
+
+    OK = 0
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    RESOURCE_EXHAUSTED = 8
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
 #: A refusal is counted by its HTTP status, like one of REST; clients see the code.
-CODES: Mapping[int, grpc.StatusCode] = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    404: grpc.StatusCode.NOT_FOUND,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    500: grpc.StatusCode.INTERNAL,
-    501: grpc.StatusCode.UNIMPLEMENTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+_STATUSES: Mapping[int, Status] = {
+    400: Status.INVALID_ARGUMENT,
+    404: Status.NOT_FOUND,
+    429: Status.RESOURCE_EXHAUSTED,
+    500: Status.INTERNAL,
+    503: Status.UNAVAILABLE,
+    504: Status.DEADLINE_EXCEEDED,
 }
-#: Messages travel in a header, and clients take few kilobytes of those.
-_DETAILS_LENGTH_MAX = 1000
 
 
-def details(refusal: Refusal) -> str:
-    """Return the message as it fits into a header."""
-    text = refusal.message.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= _DETAILS_LENGTH_MAX else text[: _DETAILS_LENGTH_MAX - 1] + "…"
+class Refused(Exception):  # noqa: N818 - an outcome
+    """The call ends with a refusal."""
 
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+        self.message = refusal.message
+        self.status = _STATUSES[refusal.status]
 
-def trailing_metadata(refusal: Refusal) -> tuple[tuple[str, str], ...]:
-    """Return what tells clients with a retry policy how long to wait."""
-    if refusal.retry_after_seconds is None:
-        return ()
-    return (("grpc-retry-pushback-ms", str(refusal.retry_after_seconds * 1000)),)
+    @property
+    def trailers(self) -> tuple[tuple[bytes, bytes], ...]:
+        """What tells clients with a retry policy how long to wait."""
+        seconds = self.refusal.retry_after_seconds
+        return () if seconds is None else ((b"grpc-retry-pushback-ms", str(seconds * 1000).encode()),)

@@ -1,0 +1,193 @@
+"""One call of gRPC on a stream: what its headers ask, and its messages."""
+
+import asyncio
+import re
+import zlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from penstock_server.grpc_service.http2.connection import Stream
+from penstock_server.grpc_service.http2.headers import Headers
+
+#: A flag whether the message is compressed, and its length.
+PREFIX_SIZE = 5
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_UNIT_SECONDS: Mapping[bytes, float] = MappingProxyType(
+    {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+)
+#: What zlib calls the two formats that gRPC knows.
+_WINDOW_BITS: Mapping[bytes, int] = MappingProxyType({b"gzip": 31, b"deflate": 15})
+_IDENTITY = b"identity"
+
+#: Answers a whole message; a coroutine where that takes longer. The number is the seconds that the client waits.
+Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
+#: Answers a call of several messages.
+Streaming = Callable[["Conversation"], Awaitable[None]]
+
+
+class Malformed(Exception):  # noqa: N818 - what it is
+    """The call is not one of gRPC, or a message of it is damaged; the message says how."""
+
+
+class TooLarge(Exception):  # noqa: N818 - what it is
+    """A message is larger than messages may be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the headers of a call say. ``http_status`` is one where they do not make a call of gRPC at all."""
+
+    path: str
+    http_status: int = 200
+    seconds_max: float | None = None
+    encoding: bytes = _IDENTITY
+
+
+def asked(headers: Headers) -> Asked:
+    """Return what headers ask; raise Malformed where HTTP/2 forbids them."""
+    found: dict[bytes, bytes] = {}
+    regular = False
+    for name, value in headers:
+        if name.startswith(b":"):
+            if regular or name in found:
+                raise Malformed(f"{name.decode('latin-1')} is given twice, or after other headers")
+        else:
+            regular = True
+            if name != name.lower():
+                raise Malformed("a header's name is not in lower case")
+        found[name] = value
+    if b":path" not in found or b":method" not in found or b":scheme" not in found:
+        raise Malformed(":method, :scheme and :path are needed")
+    path = found[b":path"].decode("utf-8", "replace")
+    if found[b":method"] != b"POST":
+        return Asked(path=path, http_status=405)
+    if not found.get(b"content-type", b"").startswith(b"application/grpc"):
+        return Asked(path=path, http_status=415)
+    return Asked(
+        path=path,
+        seconds_max=_seconds(found.get(b"grpc-timeout")),
+        encoding=found.get(b"grpc-encoding", _IDENTITY),
+    )
+
+
+class Call:
+    """The messages of a call as they arrive; each is checked against ``size_max`` before it is kept."""
+
+    __slots__ = ("asked", "begun", "buffer", "conversation", "held", "size_max", "task", "unary")
+
+    def __init__(self, what: Asked, *, unary: Unary | None, size_max: int) -> None:
+        self.asked = what
+        self.unary = unary
+        self.size_max = size_max
+        self.buffer: list[bytes] = []
+        self.held = 0
+        #: Whether a part of the answer has been sent.
+        self.begun = False
+        self.task: asyncio.Task[None] | None = None
+        self.conversation: Conversation | None = None
+
+    def add(self, data: bytes) -> None:
+        """Keep more of the request; raise TooLarge as soon as it is known."""
+        self.buffer.append(data)
+        self.held += len(data)
+        if self.held > PREFIX_SIZE + self.size_max or self._announced() > self.size_max:
+            raise TooLarge
+
+    def whole(self) -> bytes:
+        """Return the only message of a request that has ended; raise Malformed or TooLarge."""
+        message = self.next()
+        if message is None:
+            raise Malformed("the request has no message, or only a part of one")
+        if self.held:
+            raise Malformed("the request has more than one message")
+        return message
+
+    def next(self) -> bytes | None:
+        """Take the next message off what has arrived, None where it is not there yet; raise Malformed or TooLarge."""
+        data = self._joined()
+        if len(data) < PREFIX_SIZE:
+            return None
+        end = PREFIX_SIZE + int.from_bytes(data[1:PREFIX_SIZE])
+        if len(data) < end:
+            return None
+        message = data[PREFIX_SIZE:end]
+        self.held = len(data) - end
+        self.buffer = [data[end:]] if self.held else []
+        flag = data[0]
+        if flag == 0:
+            return message
+        if flag > 1:
+            raise Malformed(f"the first byte of a message is 0 or 1, not {flag}")
+        return self._decompressed(message)
+
+    def _announced(self) -> int:
+        if len(self.buffer[0]) < PREFIX_SIZE and self.held >= PREFIX_SIZE:
+            self._joined()
+        first = self.buffer[0]
+        return int.from_bytes(first[1:PREFIX_SIZE]) if len(first) >= PREFIX_SIZE else 0
+
+    def _joined(self) -> bytes:
+        if len(self.buffer) != 1:
+            self.buffer = [b"".join(self.buffer)]
+        return self.buffer[0]
+
+    def _decompressed(self, data: bytes) -> bytes:
+        bits = _WINDOW_BITS.get(self.asked.encoding)
+        if bits is None:
+            name = self.asked.encoding.decode("latin-1")
+            raise Malformed(f"a message is compressed by {name!r}; this server knows gzip and deflate")
+        decompressor = zlib.decompressobj(bits)
+        try:
+            message = decompressor.decompress(data, self.size_max + 1)
+        except zlib.error as error:
+            raise Malformed(f"a compressed message is damaged: {error}") from None
+        if len(message) > self.size_max:
+            raise TooLarge
+        if not decompressor.eof or decompressor.unused_data:
+            raise Malformed("a compressed message is cut off, or something follows it")
+        return message
+
+
+class Conversation:
+    """A call of several messages, as its answerer sees it."""
+
+    def __init__(self, stream: Stream, write: Callable[[Stream, bytes], None]) -> None:
+        self._stream = stream
+        self._write = write
+        self._messages: deque[bytes] = deque()
+        self._ended = False
+        self._more = asyncio.Event()
+
+    def feed(self, message: bytes) -> None:
+        """Add a message of the client's."""
+        self._messages.append(message)
+        self._more.set()
+
+    def end(self) -> None:
+        """Say that the client has said all."""
+        self._ended = True
+        self._more.set()
+
+    async def receive(self) -> bytes | None:
+        """Return the client's next message, None after the last."""
+        while not self._messages:
+            if self._ended:
+                return None
+            self._more.clear()
+            await self._more.wait()
+        return self._messages.popleft()
+
+    def send(self, message: bytes) -> None:
+        """Send a message."""
+        self._write(self._stream, message)
+
+
+def _seconds(timeout: bytes | None) -> float | None:
+    if timeout is None:
+        return None
+    found = _TIMEOUT.fullmatch(timeout)
+    if found is None:
+        raise Malformed("grpc-timeout must be a number of up to 8 digits and one of H, M, S, m, u, n")
+    return int(found[1]) * _UNIT_SECONDS[found[2]]

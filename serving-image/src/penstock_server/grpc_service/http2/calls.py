@@ -1,0 +1,222 @@
+"""Answers calls of gRPC: finds the method, runs it, and tells its outcome."""
+
+import asyncio
+import struct
+from collections.abc import Awaitable, Mapping
+from urllib.parse import quote
+
+from penstock_server.grpc_service.http2 import headers
+from penstock_server.grpc_service.http2.call import (
+    Asked,
+    Call,
+    Conversation,
+    Malformed,
+    Streaming,
+    TooLarge,
+    Unary,
+    asked,
+)
+from penstock_server.grpc_service.http2.connection import Stream
+from penstock_server.grpc_service.http2.headers import Headers
+from penstock_server.grpc_service.status import Refused, Status
+from penstock_server.http_server import ErrorLog
+
+_PREFIX = struct.Struct(">BL")
+_CONTENT_TYPE = (b"content-type", b"application/grpc")
+#: 200 is number 8 of the static table.
+_OK_STATUS = b"\x88"
+_HEAD = _OK_STATUS + headers.encode((_CONTENT_TYPE, (b"grpc-accept-encoding", b"identity,deflate,gzip")))
+_TRAILERS = headers.encode(((b"grpc-status", b"0"),))
+#: Headers that were understood once, over all connections.
+_KNOWN_MAX = 256
+#: Messages in the air, of all connections together, in messages of the largest size.
+_HELD_MESSAGES_MAX = 8
+#: Messages travel in a header, and clients take few kilobytes of those.
+_DETAILS_LENGTH_MAX = 1000
+_INTERNAL = "internal error; the server's log says more"
+
+
+class GrpcCalls:
+    """Answers for all connections. ``held`` bytes of requests that have not ended are kept at most."""
+
+    def __init__(
+        self,
+        *,
+        unary: Mapping[str, Unary],
+        streaming: Mapping[str, Streaming],
+        message_bytes_max: int,
+        log: ErrorLog,
+    ) -> None:
+        self._unary = unary
+        self._streaming = streaming
+        self._size_max = message_bytes_max
+        self._log = log
+        self._known: dict[Headers, Asked] = {}
+        self._held = 0
+
+    def begin(self, stream: Stream, header_list: Headers) -> None:
+        """Find out what a call asks; refuse it where there is no such thing."""
+        what = self._known.get(header_list)
+        if what is None:
+            try:
+                what = asked(header_list)
+            except Malformed as error:
+                self._refuse(stream, Status.INVALID_ARGUMENT, str(error))
+                return
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[header_list] = what
+        if what.http_status != 200:  # noqa: PLR2004 - HTTP
+            status = str(what.http_status).encode()
+            stream.connection.finish(stream, headers.encode(((b":status", status),)))
+            return
+        unary = self._unary.get(what.path)
+        call = Call(what, unary=unary, size_max=self._size_max)
+        if unary is None:
+            streaming = self._streaming.get(what.path)
+            if streaming is None:
+                known = ", ".join(path.rpartition("/")[2] for path in self._unary)
+                self._refuse(stream, Status.UNIMPLEMENTED, f"there is no call {what.path!r}; this server has {known}")
+                return
+            call.conversation = Conversation(stream, self._send)
+            call.task = asyncio.get_running_loop().create_task(self._converse(stream, streaming, call.conversation))
+        stream.call = call
+
+    def data(self, stream: Stream, data: bytes) -> None:
+        """Keep a part of a request; hand on the messages of a conversation."""
+        call: Call | None = stream.call
+        if call is None:
+            return
+        self._held += len(data)
+        try:
+            call.add(data)
+            if self._held > self._size_max * _HELD_MESSAGES_MAX:
+                self._release(call)
+                self._refuse(stream, Status.RESOURCE_EXHAUSTED, "overloaded: too many large requests; try again later")
+                return
+            if call.conversation is not None:
+                self._hand_on(call, call.conversation)
+        except TooLarge:
+            self._release(call)
+            self._too_large(stream)
+        except Malformed as error:
+            self._release(call)
+            self._refuse(stream, Status.INVALID_ARGUMENT, str(error))
+
+    def end(self, stream: Stream) -> None:
+        """Answer a request that is whole."""
+        call: Call | None = stream.call
+        if call is None:
+            return
+        if call.unary is None:
+            if call.conversation is not None:
+                call.conversation.end()
+            return
+        self._held -= call.held
+        try:
+            message = call.whole()
+            call.held = 0
+            result = call.unary(message, self._remaining(stream, call))
+            if not isinstance(result, bytes):
+                call.task = asyncio.get_running_loop().create_task(self._later(stream, result))
+                return
+        except TooLarge:
+            call.held = 0
+            self._too_large(stream)
+        except Malformed as error:
+            call.held = 0
+            self._refuse(stream, Status.INVALID_ARGUMENT, str(error))
+        except Exception as error:  # noqa: BLE001 - the top of the request loop
+            self._failed(stream, error)
+        else:
+            stream.connection.respond(stream, _HEAD, _PREFIX.pack(0, len(result)) + result, _TRAILERS)
+
+    def abort(self, stream: Stream) -> None:
+        """End the run of a call that nobody waits for."""
+        call: Call | None = stream.call
+        if call is not None:
+            self._release(call)
+
+    def late(self, stream: Stream) -> None:
+        """Refuse a call whose request does not arrive."""
+        call: Call | None = stream.call
+        if call is not None and call.unary is not None:
+            self._release(call)
+            self._refuse(stream, Status.DEADLINE_EXCEEDED, "the request did not arrive in time")
+
+    async def _later(self, stream: Stream, result: Awaitable[bytes]) -> None:
+        try:
+            message = await result
+        except Exception as error:  # noqa: BLE001 - the top of the request loop
+            self._failed(stream, error)
+        else:
+            stream.connection.respond(stream, _HEAD, _PREFIX.pack(0, len(message)) + message, _TRAILERS)
+
+    async def _converse(self, stream: Stream, answer: Streaming, conversation: Conversation) -> None:
+        try:
+            await answer(conversation)
+        except Exception as error:  # noqa: BLE001 - the top of the request loop
+            if stream.call is not None:
+                self._failed(stream, error)
+        else:
+            if stream.call is not None:
+                self._send(stream, None)
+                stream.connection.finish(stream, _TRAILERS)
+
+    def _send(self, stream: Stream, message: bytes | None) -> None:
+        """Send a message of a conversation, or only what comes before the first one."""
+        call: Call | None = stream.call
+        if call is None:
+            return  # it was refused in the meantime
+        head = None if call.begun else _HEAD
+        call.begun = True
+        data = b"" if message is None else _PREFIX.pack(0, len(message)) + message
+        stream.connection.send(stream, head, data)
+
+    def _hand_on(self, call: Call, conversation: Conversation) -> None:
+        before = call.held
+        while (message := call.next()) is not None:
+            conversation.feed(message)
+        self._held -= before - call.held
+
+    def _remaining(self, stream: Stream, call: Call) -> float | None:
+        seconds = call.asked.seconds_max
+        if seconds is None:
+            return None
+        return max(0.0, seconds - (asyncio.get_running_loop().time() - stream.started))
+
+    def _release(self, call: Call) -> None:
+        self._held -= call.held
+        call.held = 0
+        call.buffer = []
+        if call.task is not None:
+            call.task.cancel()
+
+    def _too_large(self, stream: Stream) -> None:
+        self._refuse(stream, Status.RESOURCE_EXHAUSTED, f"the message is larger than {self._size_max} bytes")
+
+    def _failed(self, stream: Stream, error: Exception) -> None:
+        if isinstance(error, Refused):
+            self._refuse(stream, error.status, error.message, error.trailers)
+            return
+        call: Call | None = stream.call
+        self._log("internal-error", path="" if call is None else call.asked.path, error=repr(error))
+        self._refuse(stream, Status.INTERNAL, _INTERNAL)
+
+    def _refuse(self, stream: Stream, status: Status, message: str, more: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        """End a call with a status and no message."""
+        call: Call | None = stream.call
+        begun = call is not None and call.begun
+        trailers = headers.encode(
+            ((b"grpc-status", str(int(status)).encode()), (b"grpc-message", _details(message)), *more)
+        )
+        stream.call = None
+        stream.connection.finish(
+            stream, trailers if begun else _OK_STATUS + headers.encode((_CONTENT_TYPE,)) + trailers
+        )
+
+
+def _details(message: str) -> bytes:
+    text = message if len(message) <= _DETAILS_LENGTH_MAX else message[: _DETAILS_LENGTH_MAX - 1] + "…"
+    # As the protocol wants it: all but printable ASCII is written as in a URL, and so is the percent sign.
+    return quote(text, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~", errors="replace").encode()

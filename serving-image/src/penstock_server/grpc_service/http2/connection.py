@@ -1,0 +1,515 @@
+"""One connection of HTTP/2: frames in and out, streams, and who may send how much."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from penstock_server.grpc_service.http2 import frames
+from penstock_server.grpc_service.http2.frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEAD,
+    PREFACE,
+    PRIORITY_FLAG,
+    SETTING,
+    STREAM_MASK,
+    WINDOW_MAX,
+    WORD,
+    Code,
+    ConnectionBroken,
+    Kind,
+    Setting,
+)
+from penstock_server.grpc_service.http2.headers import HEADERS_SIZE_MAX, HeaderDecoder, Headers
+
+#: Larger than the default: a tensor of a megabyte in four frames instead of 64.
+_FRAME_SIZE_MAX = 1 << 18
+#: What a client may send before it hears from us; used up, it is given back by the half.
+_WINDOW = 1 << 26
+_HEAD_SIZE = 9
+_PRIORITY_SIZE = 5
+_PING_SIZE = 8
+#: Frames in a row that bring no call forward. A client that sends more of them keeps us busy with nothing.
+_IDLE_FRAMES_MAX = 1000
+_PREFACE_SECONDS_MAX = 10.0
+#: After so long without a sign from a client we ask it; one that is gone still counts as a connection until then.
+_KEEPALIVE_SECONDS = 60.0
+_KEEPALIVE_ANSWER_SECONDS = 20.0
+_AGE_JITTER = 0.1
+_LEAVE_PING = b"penstock"
+_KEEPALIVE_PING = b"\0" * 8
+_HTTP1 = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC")
+_HTTP1_BODY = b'{"error":"this port speaks gRPC, which is HTTP/2; the port of REST is another one"}'
+_HTTP1_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_HTTP1_BODY), _HTTP1_BODY)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one connection may do; sizes in bytes, times in seconds."""
+
+    streams_max: int
+    stream_window: int
+    age_seconds_max: float
+    leave_seconds_max: float
+    request_seconds_max: float
+
+
+class Stream:
+    """A call as HTTP/2 sees it. ``call`` belongs to whoever answers it."""
+
+    __slots__ = ("call", "connection", "ended", "id", "outgoing", "started", "trailers", "window")
+
+    def __init__(self, connection: "Connection", number: int, window: int, started: float) -> None:
+        self.connection = connection
+        self.id = number
+        self.window = window
+        self.started = started
+        self.ended = False
+        self.call: Any = None
+        self.outgoing: deque[memoryview] = deque()
+        self.trailers: bytes | None = None
+
+
+class Calls(Protocol):
+    """Answers the calls of all connections."""
+
+    def begin(self, stream: Stream, headers: Headers) -> None:
+        """Take note of a new call."""
+
+    def data(self, stream: Stream, data: bytes) -> None:
+        """Take note of more of its request."""
+
+    def end(self, stream: Stream) -> None:
+        """Answer: the request is whole."""
+
+    def abort(self, stream: Stream) -> None:
+        """Forget the call: nobody waits for its answer."""
+
+    def late(self, stream: Stream) -> None:
+        """Refuse the call: its request takes too long to arrive."""
+
+
+class Connection(asyncio.Protocol):
+    """Written for calls whose request and answer are small: each is read, answered and written in one turn."""
+
+    def __init__(self, calls: Calls, limits: Limits, lost: "Callable[[Connection], None]") -> None:
+        self._calls = calls
+        self._limits = limits
+        self._lost = lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._rest = b""
+        self._out: list[bytes | memoryview] = []
+        self._reading = False
+        self._prefaced = False
+        self._headers = HeaderDecoder()
+        #: Stream, flags and blocks of headers that are continued in the next frame.
+        self._continued: tuple[int, int, bytearray] | None = None
+        self._streams: dict[int, Stream] = {}
+        self._last_stream = 0
+        self._window = frames.WINDOW_DEFAULT
+        self._stream_window = frames.WINDOW_DEFAULT
+        self._frame_size = frames.FRAME_SIZE_DEFAULT
+        self._blocked: dict[int, Stream] = {}
+        self._used = 0
+        self._idle_frames = 0
+        self._opened = self._heard = self._loop.time()
+        self._old_from = self._opened + limits.age_seconds_max * random.uniform(  # noqa: S311 - not a secret
+            1 - _AGE_JITTER, 1 + _AGE_JITTER
+        )
+        self._asked_from: float | None = None
+        self._leaving_from: float | None = None
+        self._other_frames: dict[int, Callable[[int, int, bytes], None]] = {
+            Kind.WINDOW_UPDATE: self._window_update,
+            Kind.PING: self._ping,
+            Kind.SETTINGS: self._settings,
+            Kind.RST_STREAM: self._reset,
+            Kind.CONTINUATION: self._continuation,
+            Kind.PUSH_PROMISE: self._push_promise,
+        }
+        self._left = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is in progress."""
+        return bool(self._streams)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Tell what this side takes."""
+        # uvloop's transports are none of asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
+        self._write(
+            frames.settings(
+                {
+                    Setting.MAX_CONCURRENT_STREAMS: self._limits.streams_max,
+                    Setting.INITIAL_WINDOW_SIZE: self._limits.stream_window,
+                    Setting.MAX_FRAME_SIZE: _FRAME_SIZE_MAX,
+                    Setting.MAX_HEADER_LIST_SIZE: HEADERS_SIZE_MAX,
+                }
+            ),
+            frames.window_update(0, _WINDOW - frames.WINDOW_DEFAULT),
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Forget all calls."""
+        self._transport = None
+        streams, self._streams = self._streams, {}
+        for stream in streams.values():
+            self._calls.abort(stream)
+        self._lost(self)
+
+    def eof_received(self) -> bool:
+        """Close: what has not arrived will not, and nobody of ours keeps a half-open connection."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Take no more requests while the client does not take its answers."""
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        if self._transport is not None:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Read frames, and write what they gave rise to in one go."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        self._heard = self._loop.time()
+        self._asked_from = None
+        self._reading = True
+        if self._rest:
+            data = self._rest + data
+        try:
+            self._rest = self._read(data)
+        except ConnectionBroken as error:
+            if self._prefaced:
+                self._out.append(frames.goaway(self._last_stream, error.code, str(error)))
+            else:
+                self._out = [_HTTP1_ANSWER] if data[:4] in _HTTP1 else []
+            self._flush()
+            self.close()
+        finally:
+            self._reading = False
+        self._flush()
+
+    # Answers
+
+    def respond(self, stream: Stream, head: bytes, data: bytes, trailers: bytes) -> None:
+        """Send a whole answer: blocks of headers, and what is between them."""
+        number, size = stream.id, len(data)
+        if not self._blocked and size <= self._frame_size and size <= self._window and size <= stream.window:
+            self._window -= size
+            self._out += (
+                HEAD.pack(0, len(head), Kind.HEADERS, END_HEADERS, number),
+                head,
+                HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, number),
+                data,
+                HEAD.pack(0, len(trailers), Kind.HEADERS, END_HEADERS | END_STREAM, number),
+                trailers,
+            )
+            self._finished(stream)
+        else:
+            self.send(stream, head, data)
+            self.finish(stream, trailers)
+        if not self._reading:
+            self._flush()
+
+    def send(self, stream: Stream, head: bytes | None, data: bytes) -> None:
+        """Send a part of an answer; its headers come before the first."""
+        if head is not None:
+            self._out.append(frames.frame(Kind.HEADERS, END_HEADERS, stream.id, head))
+        if data:
+            stream.outgoing.append(memoryview(data))
+        self._pump(stream)
+        if not self._reading:
+            self._flush()
+
+    def finish(self, stream: Stream, trailers: bytes) -> None:
+        """End an answer, when all of its parts are sent."""
+        stream.trailers = trailers
+        self._pump(stream)
+        if not self._reading:
+            self._flush()
+
+    def close(self) -> None:
+        """End at once."""
+        if self._transport is not None:
+            self._transport.close()
+
+    # Time
+
+    def check(self, now: float) -> None:
+        """Do what is due; to be called about every second."""
+        if self._transport is None:
+            return
+        if not self._prefaced:
+            if now - self._opened > _PREFACE_SECONDS_MAX:
+                self._transport.abort()
+            return
+        if self._leaving_from is None:
+            if now >= self._old_from:
+                self.leave()
+        elif now - self._leaving_from > self._limits.leave_seconds_max:
+            self._transport.abort()
+        self._keep_alive(now)
+        for stream in [one for one in self._streams.values() if not one.ended]:
+            if now - stream.started > self._limits.request_seconds_max:
+                self._calls.late(stream)
+        self._flush()
+
+    def leave(self) -> None:
+        """Send the client to another connection; calls in progress, and those on their way to us, are answered."""
+        if self._leaving_from is not None or self._transport is None:
+            return
+        self._leaving_from = self._loop.time()
+        # What the client sends until it reads this is still taken: its answer to the ping says that it has.
+        self._write(frames.goaway(STREAM_MASK, Code.NO_ERROR), frames.frame(Kind.PING, 0, 0, _LEAVE_PING))
+
+    def _keep_alive(self, now: float) -> None:
+        if self._transport is None:
+            return
+        if self._asked_from is not None:
+            if now - self._asked_from > _KEEPALIVE_ANSWER_SECONDS:
+                self._transport.abort()
+        elif now - self._heard > _KEEPALIVE_SECONDS:
+            self._asked_from = now
+            self._write(frames.frame(Kind.PING, 0, 0, _KEEPALIVE_PING))
+
+    # Frames
+
+    def _read(self, data: bytes) -> bytes:
+        """Act on all whole frames; return what follows them."""
+        position, size = 0, len(data)
+        if not self._prefaced:
+            if not PREFACE.startswith(data[: len(PREFACE)]):
+                raise ConnectionBroken(Code.PROTOCOL_ERROR, "this port speaks HTTP/2 only")
+            if size < len(PREFACE):
+                return data
+            self._prefaced = True
+            position = len(PREFACE)
+        while size - position >= _HEAD_SIZE:
+            high, low, kind, flags, number = HEAD.unpack_from(data, position)
+            length = high << 16 | low
+            if length > _FRAME_SIZE_MAX:
+                raise ConnectionBroken(Code.FRAME_SIZE_ERROR, f"a frame of {length} bytes is too large")
+            start = position + _HEAD_SIZE
+            position = start + length
+            if position > size:
+                return data[start - _HEAD_SIZE :]
+            self._frame(kind, flags, number & STREAM_MASK, data[start:position])
+        return data[position:]
+
+    def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
+        if self._continued is not None and (kind != Kind.CONTINUATION or number != self._continued[0]):
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, "headers are interrupted by another frame")
+        if kind == Kind.DATA:
+            self._data(number, flags, payload)
+            return
+        if kind == Kind.HEADERS:
+            self._header_block(number, flags, payload)
+            return
+        self._idle_frames += 1
+        if self._idle_frames > _IDLE_FRAMES_MAX:
+            raise ConnectionBroken(Code.ENHANCE_YOUR_CALM, "too many frames that bring no call forward")
+        act = self._other_frames.get(kind)
+        # GOAWAY: who leaves still gets its answers. PRIORITY and unknown types: to be ignored.
+        if act is not None:
+            act(number, flags, payload)
+
+    def _push_promise(self, *_: object) -> None:
+        raise ConnectionBroken(Code.PROTOCOL_ERROR, "a client promises nothing")
+
+    def _header_block(self, number: int, flags: int, payload: bytes) -> None:
+        if number % 2 == 0:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {number} is not a client's")
+        block = frames.unpadded(flags, payload)
+        if flags & PRIORITY_FLAG:
+            block = block[_PRIORITY_SIZE:]
+        if flags & END_HEADERS:
+            self._begin(number, flags, block)
+        elif len(block) > HEADERS_SIZE_MAX:
+            raise ConnectionBroken(Code.ENHANCE_YOUR_CALM, f"headers exceed {HEADERS_SIZE_MAX} bytes")
+        else:
+            self._continued = number, flags, bytearray(block)
+
+    def _continuation(self, number: int, flags: int, payload: bytes) -> None:
+        if self._continued is None:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, "a continuation of nothing")
+        _, begun, block = self._continued
+        block += payload
+        if len(block) > HEADERS_SIZE_MAX:
+            raise ConnectionBroken(Code.ENHANCE_YOUR_CALM, f"headers exceed {HEADERS_SIZE_MAX} bytes")
+        if flags & END_HEADERS:
+            self._continued = None
+            self._begin(number, begun, bytes(block))
+
+    def _begin(self, number: int, flags: int, block: bytes) -> None:
+        # Decoded in any case: the table of headers must be that of the client.
+        headers = self._headers.decode(block)
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._trailers(stream, flags)
+            return
+        if number <= self._last_stream or self._left:
+            return  # the end of a call that was answered before, or one that came after our last word
+        self._last_stream = number
+        if len(self._streams) >= self._limits.streams_max:
+            self._idle_frames += 1
+            self._out.append(frames.reset(number, Code.REFUSED_STREAM))
+            return
+        stream = Stream(self, number, self._stream_window, self._heard)
+        self._streams[number] = stream
+        self._calls.begin(stream, headers)
+        if flags & END_STREAM:
+            self._end(stream)
+
+    def _trailers(self, stream: Stream, flags: int) -> None:
+        if not flags & END_STREAM or stream.ended:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {stream.id} has headers in its middle")
+        self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        stream.ended = True
+        self._idle_frames = 0
+        if stream.id in self._streams:
+            self._calls.end(stream)
+
+    def _data(self, number: int, flags: int, payload: bytes) -> None:
+        self._used += len(payload)
+        if self._used > _WINDOW >> 1:
+            self._out.append(frames.window_update(0, self._used))
+            self._used = 0
+        stream = self._streams.get(number)
+        if stream is None:
+            if number == 0 or (number > self._last_stream and not self._left):
+                raise ConnectionBroken(Code.PROTOCOL_ERROR, f"data of stream {number}, which has not begun")
+            self._idle_frames += 1  # of a call that was answered before it had ended
+            return
+        if stream.ended:
+            raise ConnectionBroken(Code.STREAM_CLOSED, f"data of stream {number} after its end")
+        data = frames.unpadded(flags, payload)
+        if data:
+            self._calls.data(stream, data)
+        elif not flags & END_STREAM:
+            self._idle_frames += 1
+        if flags & END_STREAM:
+            self._end(stream)
+
+    def _reset(self, number: int, _: int, payload: bytes) -> None:
+        if len(payload) != WORD.size or number == 0 or (number > self._last_stream and not self._left):
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {number} cannot be reset")
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            self._blocked.pop(number, None)
+            self._calls.abort(stream)
+            self._close_if_left()
+
+    def _ping(self, number: int, flags: int, payload: bytes) -> None:
+        if number or len(payload) != _PING_SIZE:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, "a damaged ping")
+        if not flags & ACK:
+            self._out.append(frames.frame(Kind.PING, ACK, 0, payload))
+        elif payload == _LEAVE_PING and self._leaving_from is not None and not self._left:
+            self._left = True
+            self._out.append(frames.goaway(self._last_stream, Code.NO_ERROR))
+            self._close_if_left()
+
+    def _settings(self, number: int, flags: int, payload: bytes) -> None:
+        if number or len(payload) % SETTING.size or (flags & ACK and payload):
+            raise ConnectionBroken(Code.FRAME_SIZE_ERROR, "damaged settings")
+        if flags & ACK:
+            return
+        for name, value in SETTING.iter_unpack(payload):
+            if name == Setting.INITIAL_WINDOW_SIZE:
+                self._resize_windows(value)
+            elif name == Setting.MAX_FRAME_SIZE:
+                if not frames.FRAME_SIZE_DEFAULT <= value <= frames.FRAME_SIZE_MAX:
+                    raise ConnectionBroken(Code.PROTOCOL_ERROR, f"frames of {value} bytes are not possible")
+                self._frame_size = value
+        self._out.append(frames.frame(Kind.SETTINGS, ACK, 0))
+
+    def _resize_windows(self, value: int) -> None:
+        if value > WINDOW_MAX:
+            raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, f"a window of {value} bytes is too large")
+        change = value - self._stream_window
+        self._stream_window = value
+        for stream in list(self._streams.values()):
+            stream.window += change
+        self._pump_blocked()
+
+    def _window_update(self, number: int, _: int, payload: bytes) -> None:
+        increment = WORD.unpack(payload)[0] & STREAM_MASK if len(payload) == WORD.size else 0
+        if not increment:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, "a window that does not grow")
+        if number == 0:
+            self._window += increment
+            if self._window > WINDOW_MAX:
+                raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, "a window that is too large")
+            self._pump_blocked()
+            return
+        stream = self._streams.get(number)
+        if stream is None:
+            return  # it ended in the meantime
+        stream.window += increment
+        if stream.window > WINDOW_MAX:
+            raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, "a window that is too large")
+        self._pump(stream)
+
+    # Sending
+
+    def _pump_blocked(self) -> None:
+        for stream in list(self._blocked.values()):
+            self._pump(stream)
+
+    def _pump(self, stream: Stream) -> None:
+        """Send as much of the stream as both windows allow."""
+        outgoing = stream.outgoing
+        while outgoing:
+            data = outgoing[0]
+            size = min(len(data), self._frame_size, self._window, stream.window)
+            if size <= 0:
+                self._blocked[stream.id] = stream
+                return
+            self._out += (HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, stream.id), data[:size])
+            self._window -= size
+            stream.window -= size
+            if size == len(data):
+                outgoing.popleft()
+            else:
+                outgoing[0] = data[size:]
+        self._blocked.pop(stream.id, None)
+        if stream.trailers is not None:
+            self._out.append(frames.frame(Kind.HEADERS, END_HEADERS | END_STREAM, stream.id, stream.trailers))
+            self._finished(stream)
+
+    def _finished(self, stream: Stream) -> None:
+        self._streams.pop(stream.id, None)
+        if not stream.ended:
+            # The answer is there before the request: the rest of it need not be sent.
+            self._out.append(frames.reset(stream.id, Code.NO_ERROR))
+        self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._left and not self._streams:
+            self._flush()
+            self.close()
+
+    def _write(self, *parts: bytes) -> None:
+        self._out += parts
+        if not self._reading:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._out:
+            out, self._out = self._out, []
+            if self._transport is not None:
+                self._transport.write(b"".join(out))
