@@ -1,9 +1,7 @@
 """Start and stop of the server, in order: listen, load, warm up, serve, drain, end."""
 
 import asyncio
-import contextlib
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +25,7 @@ from penstock_server.observer import Observer
 from penstock_server.pace import Pace
 from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session
 from penstock_server.settings import Settings
+from penstock_server.sockets import listening_socket
 
 _WARM_UP_SECONDS_MAX = 30.0
 #: On top of the request timeout: what a request that was just accepted needs besides its run.
@@ -227,7 +226,7 @@ class Server:
         )
         await runner.setup()
         try:
-            listening = _bind(self._settings.host, port)
+            listening = listening_socket(self._settings.host, port)
         except OSError as error:
             where = f"{self._settings.host or 'all interfaces'} port {port}"
             raise CannotServe(
@@ -251,16 +250,6 @@ class Server:
             self._log(f"  gRPC: {_for_url(self._settings.host)}:{self._grpc.number}")
         self._log(f"  metrics: http://{_for_url(self._settings.host)}:{management.port}/metrics")
         self._log("Try it:\n  " + sample.curl(url, session.inputs))
-
-
-def _bind(host: str | None, port: int) -> socket.socket:
-    """Return a listening socket; ``host`` None: IPv6 and IPv4 where the kernel has both."""
-    if host is None:
-        with contextlib.suppress(OSError, ValueError):
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=1024)
-        return socket.create_server(("", port), backlog=1024)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=1024)
 
 
 def _for_url(host: str | None) -> str:
