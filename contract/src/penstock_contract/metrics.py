@@ -37,6 +37,8 @@ PROFILE_ROWS_DROPPED_TOTAL = "penstock_profile_rows_dropped_total"
 PROFILE_UNUSABLE = "penstock_profile_unusable"
 #: Delayed labels, by what became of them.
 FEEDBACK_TOTAL = "penstock_feedback_total"
+#: Sampled requests of the prediction log, by what became of them.
+PREDICTION_LOG_TOTAL = "penstock_prediction_log_total"
 OUTCOME = "outcome"
 
 #: Upper bounds of the latency buckets in seconds: about 1.6 apart, so that a quantile is known within 25 percent.

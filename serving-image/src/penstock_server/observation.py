@@ -8,12 +8,14 @@ from pathlib import Path
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from penstock_contract import metrics as names
-from penstock_contract.environment import ServingEnvironment
+from penstock_contract.environment import PREDICTION_LOG_OFF, ServingEnvironment
 from penstock_contract.feedback import FeedbackCounts
 from penstock_server.feedback import BODY_BYTES_MAX, BadFeedback
 from penstock_server.inference import Answer, refusal
 from penstock_server.log import Log
 from penstock_server.observer import Observer
+from penstock_server.prediction_log import Outcomes, PredictionLog, SinkFailed
+from penstock_server.prediction_sinks import sink_of
 from penstock_server.profile import reference
 from penstock_server.profile.live import LiveProfile, Stuck
 from penstock_server.protocol import TensorSpec
@@ -48,15 +50,22 @@ class Observation:
             errors=errors,
             log=log,
         )
-        self.observers: tuple[Observer, ...] = (self._live,)
+        self._predictions = _prediction_log(serving, inputs, outputs, identity, log)
+        self.observers: tuple[Observer, ...] = (
+            (self._live,) if self._predictions is None else (self._live, self._predictions)
+        )
 
     def start(self) -> None:
         """Begin; to be called when the server is ready: nothing here is worth waiting for."""
         self._live.start()
+        if self._predictions is not None:
+            self._predictions.start()
 
     def close(self) -> None:
         """Finish what waits. Blocks."""
         self._live.close()
+        if self._predictions is not None:
+            self._predictions.close()
 
     async def profile(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
         """Return the answer of GET /v1/profile, and whether its body is compressed."""
@@ -96,3 +105,32 @@ class Observation:
         for outcome in FeedbackCounts.OUTCOMES:
             feedback.add_metric([outcome], getattr(live.feedback, outcome))
         yield feedback
+        log = CounterMetricFamily(
+            names.PREDICTION_LOG_TOTAL, "Sampled requests of the prediction log, by what became of them",
+            labels=[names.OUTCOME],
+        )  # fmt: skip
+        for outcome, count in (self._predictions.outcomes if self._predictions else Outcomes()).items():
+            log.add_metric([outcome], count)
+        yield log
+
+
+def _prediction_log(
+    serving: ServingEnvironment,
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    identity: Mapping[str, str],
+    log: Log,
+) -> PredictionLog | None:
+    if serving.prediction_log == PREDICTION_LOG_OFF or not serving.prediction_log_sample:
+        return None
+    try:
+        sink = sink_of(
+            serving.prediction_log, credentials_dir=serving.prediction_log_credentials_dir, revision=serving.revision
+        )
+    except SinkFailed as error:
+        # Nobody who asks for an answer should go without it because of this.
+        log("prediction-log-failed", error=str(error))
+        return None
+    return PredictionLog(
+        sink=sink, sample=serving.prediction_log_sample, inputs=inputs, outputs=outputs, identity=identity, log=log
+    )

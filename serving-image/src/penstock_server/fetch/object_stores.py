@@ -21,9 +21,15 @@ _NO_RETRIES: Any = {"max_retries": 0}
 
 def object_source(location: StoredObject, credentials: Credentials, *, timeout_seconds: float) -> ObjectSource:
     """Return the source of an object; raise FetchFailed if the Secret lacks what the store needs."""
-    access = {"s3": _amazon, "gs": _google, "az": _azure}[location.scheme]
+    access = store_access(location.scheme, location.bucket, credentials, timeout_seconds=timeout_seconds)
     shown = f"{location.scheme}://{location.bucket}/{location.key}"
-    return ObjectSource(access(location.bucket, credentials, timeout_seconds), location.key, shown=shown)
+    return ObjectSource(access, location.key, shown=shown)
+
+
+def store_access(scheme: str, bucket: str, credentials: Credentials, *, timeout_seconds: float) -> StoreAccess:
+    """Return how to reach a bucket (s3, gs) or container (az); raise FetchFailed if the Secret lacks what it needs."""
+    access = {"s3": _amazon, "gs": _google, "az": _azure}[scheme]
+    return access(bucket, credentials, timeout_seconds)
 
 
 def _amazon(bucket: str, credentials: Credentials, timeout_seconds: float) -> StoreAccess:
