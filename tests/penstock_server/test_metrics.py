@@ -73,3 +73,12 @@ def _sorted_labels(line: str) -> str:
     name, _, rest = line.partition("{")
     labels, _, value = rest.partition("}")
     return f"{name}{{{','.join(sorted(labels.split(',')))}}}{value}"
+
+
+def test_statistics_are_what_was_counted() -> None:
+    made = used().statistics()
+    assert (made.successes, made.success_seconds) == (1, 0.003)
+    assert (made.failures, round(made.failure_seconds, 6)) == (1, 0.1)
+    assert (made.rows, made.runs, made.run_seconds) == (32, 1, 0.001)
+    assert made.last_run_at > 0
+    assert Metrics(LABELS).statistics().last_run_at == 0

@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import accumulate
 
@@ -28,18 +29,37 @@ class Histogram:
         self._bounds = bounds
         self._labels = [*map(str, map(float, bounds)), "+Inf"]
         self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
+        self.sum = 0.0
 
     def observe(self, value: float) -> None:
         """Count one value."""
         # A bound belongs to the bucket below it: "le" is less or equal.
         self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
+        self.sum += value
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return sum(self._counts)
 
     def family(self) -> Metric:
         """Return what is counted, as Prometheus wants it: each bucket with all below it."""
         buckets = list(zip(self._labels, map(float, accumulate(self._counts)), strict=True))
-        return HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self._sum)
+        return HistogramMetricFamily(self._name, self._text, buckets=buckets, sum_value=self.sum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What a server has done since its start, as clients ask for it: requests, rows, runs, and their times."""
+
+    successes: int
+    success_seconds: float
+    failures: int
+    failure_seconds: float
+    rows: int
+    runs: int
+    run_seconds: float
+    last_run_at: float  # seconds since 1970, 0: never
 
 
 class Metrics:
@@ -57,6 +77,8 @@ class Metrics:
         self._codes: dict[int, int] = {}
         self._reasons: dict[str, int] = {}
         self._rows = 0
+        self._success_seconds = 0.0
+        self._last_run_at = 0.0
         self._duration = _latency(names.REQUEST_DURATION_SECONDS, "Inference requests, arrival to answer")
         self._run = _latency(names.RUN_DURATION_SECONDS, "Runs inside ONNX Runtime")
         self._load_seconds = 0.0
@@ -86,6 +108,8 @@ class Metrics:
         """Count one inference request."""
         self._codes[code] = self._codes.get(code, 0) + 1
         self._duration.observe(seconds)
+        if code == HTTPStatus.OK:
+            self._success_seconds += seconds
 
     def rejected(self, reason: str) -> None:
         """Count one inference request that never reached the model; ``reason`` is one of ours."""
@@ -95,10 +119,26 @@ class Metrics:
         """Count one successful run."""
         self._run.observe(seconds)
         self._rows += rows
+        self._last_run_at = time.time()
 
     def loaded(self, seconds: float) -> None:
         """Remember how long loading took."""
         self._load_seconds = seconds
+
+    def statistics(self) -> Statistics:
+        """Return what a client may ask about the past."""
+        requests, runs = self._duration, self._run
+        successes = self._codes.get(HTTPStatus.OK, 0)
+        return Statistics(
+            successes=successes,
+            success_seconds=self._success_seconds,
+            failures=requests.count - successes,
+            failure_seconds=max(0.0, requests.sum - self._success_seconds),
+            rows=self._rows,
+            runs=runs.count,
+            run_seconds=runs.sum,
+            last_run_at=self._last_run_at,
+        )
 
     def exposition(self) -> bytes:
         """Return all series as Prometheus scrapes them."""

@@ -93,6 +93,19 @@ async def test_the_server_tells_who_it_is_and_what_it_serves(serve: Serve) -> No
     assert (entry.name, entry.version, entry.state, entry.reason) == ("m", "3", "READY", "")
 
 
+async def test_statistics_tell_what_was_done(serve: Serve) -> None:
+    served = await serve(onnx_models.identity("FP32", [None, 2]))
+    await served.call("ModelInfer", **GOOD)
+    await served.call("ModelInfer", **raw_input("x", "FP32", np.ones((3, 2), np.float32)))
+    await served.fails("ModelInfer", model_name="m")
+    for asked in ({}, {"name": "m"}):
+        (stats,) = (await served.call("ModelStatistics", **asked)).model_stats  # type: ignore[arg-type]
+        assert (stats.name, stats.inference_count, stats.execution_count) == ("m", 4, 2)
+        assert (stats.inference_stats.success.count, stats.inference_stats.fail.count) == (2, 1)
+        assert stats.inference_stats.success.ns > stats.inference_stats.compute_infer.ns > 0
+        assert abs(stats.last_inference / 1000 - time.time()) < 60
+
+
 async def test_a_server_that_loads_says_so(serve: Serve) -> None:
     served = await serve(None)
     assert (await served.call("ServerLive")).live

@@ -151,7 +151,7 @@ def test_the_same_fault_has_the_same_words_as_over_rest(message: dict[str, Any])
     assert str(over_grpc.value) == str(over_rest.value)
 
 
-@pytest.mark.parametrize("call", ["ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig"])
+@pytest.mark.parametrize("call", ["ModelInfer", "ModelReady", "ModelMetadata", "ModelConfig", "ModelStatistics"])
 async def test_unknown_models_and_versions_are_not_found(serve: Serve, call: str) -> None:
     served = await serve(onnx_models.identity("FP32", [None]), version="3")
     name, version = ("model_name", "model_version") if call == "ModelInfer" else ("name", "version")

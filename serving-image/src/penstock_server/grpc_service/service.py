@@ -24,7 +24,7 @@ _CANCELLED = 499
 _OK = 200
 _INTERNAL = 500
 _LATE = 504
-_EXTENSIONS = ("model_configuration", "model_repository")
+_EXTENSIONS = ("model_configuration", "model_repository", "statistics")
 _LOADING = NOT_READY[State.LOADING]
 
 
@@ -58,6 +58,7 @@ class InferenceService:
             "ModelMetadata": self._model_metadata,
             "ModelConfig": self._model_config,
             "RepositoryIndex": self._repository_index,
+            "ModelStatistics": self._model_statistics,
         }
         calls = {name: _described(name, describe) for name, describe in described.items()}
         return {f"/{SERVICE}/{name}": call for name, call in {"ModelInfer": self._infer, **calls}.items()}
@@ -144,6 +145,28 @@ class InferenceService:
             }
         }
 
+    def _model_statistics(self, asked: Any) -> dict[str, Any]:
+        identity = self._identity
+        if asked.name:
+            self._check_known(asked.name, asked.version)
+        made = self._metrics.statistics()
+        return {
+            "model_stats": [
+                {
+                    "name": identity.model_name,
+                    "version": identity.model_version,
+                    "last_inference": round(made.last_run_at * 1000),
+                    "inference_count": made.rows,
+                    "execution_count": made.runs,
+                    "inference_stats": {
+                        "success": _duration(made.successes, made.success_seconds),
+                        "fail": _duration(made.failures, made.failure_seconds),
+                        "compute_infer": _duration(made.runs, made.run_seconds),
+                    },
+                }
+            ]
+        }
+
     def _repository_index(self, asked: Any) -> dict[str, Any]:
         identity, ready = self._identity, self._lifecycle.ready
         if asked.ready and not ready:
@@ -155,6 +178,10 @@ class InferenceService:
                 {"name": identity.model_name, "version": identity.model_version, "state": state, "reason": reason}
             ]
         }
+
+
+def _duration(count: int, seconds: float) -> dict[str, int]:
+    return {"count": count, "ns": round(seconds * 1e9)}
 
 
 class _Counting:
