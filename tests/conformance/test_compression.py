@@ -88,7 +88,7 @@ def test_a_compressed_body_that_is_cut_off_is_refused(fp32: Target, coding: str)
 
 
 @CODING
-@pytest.mark.parametrize("megabytes", [33, 300])
+@pytest.mark.parametrize("megabytes", [33, 100])
 def test_a_small_body_that_unfolds_into_a_huge_one_is_refused(fp32: Target, coding: str, megabytes: int) -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31 if coding == "gzip" else 15)
     bomb = b"".join(packer.compress(b" " * 1024 * 1024) for _ in range(megabytes)) + packer.flush()
