@@ -119,6 +119,9 @@ class GrpcCalls:
             result = call.unary(message, self._remaining(stream, call))
             if not isinstance(result, bytes):
                 call.task = asyncio.get_running_loop().create_task(self._later(stream, result))
+                if asyncio.iscoroutine(result):
+                    # A task that is cancelled before it begins leaves behind what it would have awaited.
+                    call.task.add_done_callback(lambda _: result.close())
                 return
         except TooLarge:
             call.held = 0
