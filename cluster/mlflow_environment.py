@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock" / "environments"
-REQUIREMENTS = ("mlflow>=3.5,<4", "onnx>=1.21,<2")
+REQUIREMENTS = ("mlflow>=3.5,<4", "onnx>=1.21,<2", "onnxruntime>=1.24.2,<2")
 
 
 def python() -> Path:

@@ -21,7 +21,7 @@ PERMANENT = frozenset(
         Reason.UNKNOWN_OPERATOR,
         Reason.UNSAFE_EXTERNAL_DATA,
         Reason.EXTERNAL_DATA_MISSING,
-    Reason.EXTERNAL_DATA_UNSUPPORTED,
+        Reason.EXTERNAL_DATA_UNSUPPORTED,
         Reason.LOAD_FAILED,
     }
 )
@@ -256,6 +256,28 @@ async def test_an_evicted_pod_that_lies_around_keeps_nothing_alive(shop: Shop) -
     await serving(shop, 2)
 
     assert old not in shop.names(Kind.DEPLOYMENT)
+
+
+def opened(shop: Shop) -> list[int]:
+    policy = shop.get(Kind.NETWORK_POLICY, "fraud-serving")["spec"]
+    return [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
+
+
+async def test_grpc_is_reached_at_the_endpoint_for_as_long_as_the_stable_revision_speaks_it(shop: Shop) -> None:
+    await serving(shop)
+    assert [port["name"] for port in endpoint(shop)["ports"]] == ["http", "grpc"]
+    assert 9000 in opened(shop)
+
+    shop.controllers.default = starting
+    write(shop, 2, serving={"grpc": {"enabled": False}})
+    await shop.settle()
+    assert [port["name"] for port in endpoint(shop)["ports"]] == ["http", "grpc"]
+    assert 9000 in opened(shop)
+
+    shop.controllers.default = ready
+    await shop.settle()
+    assert [port["name"] for port in endpoint(shop)["ports"]] == ["http"]
+    assert 9000 not in opened(shop)
 
 
 # --- failures ---

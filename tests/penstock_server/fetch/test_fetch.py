@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 from tests.penstock_server import onnx_models
 from tests.penstock_server.fetch.rig import MODEL, Pod, Web, breaking, sha256
@@ -13,6 +12,7 @@ from tests.penstock_server.fetch.rig import MODEL, Pod, Web, breaking, sha256
 from penstock_contract.environment import ExtraFile
 from penstock_contract.termination import Reason, TerminationMessage, parse
 from penstock_server.fetch import __main__ as command
+from penstock_server.session import Cancellation, Session
 
 
 def test_a_model_comes_over_http_and_is_read_only(pod: Pod, web: Web) -> None:
@@ -298,8 +298,9 @@ def test_external_data_comes_from_beside_the_model_and_loads(pod: Pod, web: Web)
     assert pod.fetch(web.answer("/3/model.onnx", OUTSIDE), sha256(OUTSIDE), weights()) == 0
     assert pod.beside("w/model.data").read_bytes() == WEIGHTS
     assert pod.beside("w/model.data").stat().st_mode & 0o777 == 0o444
-    session = onnxruntime.InferenceSession(str(pod.model), providers=["CPUExecutionProvider"])
-    assert session.run(None, {"x": np.array([2], np.float32)})[0].tolist() == [3.0]
+    session = Session.load(pod.model, threads=1)
+    [answer] = session.run(["y"], {"x": np.array([2], np.float32)}, Cancellation())
+    assert answer.tolist() == [3.0]
 
 
 def test_a_file_may_come_from_another_place(pod: Pod, web: Web) -> None:

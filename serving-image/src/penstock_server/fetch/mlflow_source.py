@@ -3,6 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,10 @@ from penstock_server.fetch.source import Position, Source, Stream
 
 #: Azure's URIs as MLflow writes them: wasbs://container@account.blob.core.windows.net/path.
 _AZURE = re.compile(r"wasbs?://(?P<container>[^@/]+)@[^/]+/(?P<path>.+)")
+
+
+_ANSWERS = frozenset({HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+_WORDS_MAX = 300
 
 
 class MlflowSource:
@@ -66,15 +71,20 @@ class MlflowSource:
 
     async def _ask(self, server: URL, call: str, query: dict[str, str]) -> dict[str, Any]:
         url = (server / "api/2.0/mlflow" / call).with_query(query)
-        try:
-            async with http_client.get(url, authorization=self._authorization()) as response:
-                return http_client.json_object(await http_client.document(response), url)
-        except FetchFailed as failure:
-            if failure.reason is Reason.SOURCE_NOT_FOUND:
-                raise FetchFailed(
-                    Reason.SOURCE_NOT_FOUND, f"there is no {self._shown} at {http_client.where(server)}"
-                ) from failure
-            raise
+        async with http_client.get(url, authorization=self._authorization(), accepted=_ANSWERS) as response:
+            answer = http_client.json_object(await http_client.document(response), url)
+            if response.status == HTTPStatus.OK:
+                return answer
+        said = location.shown(" ".join(str(answer.get("message", "")).split())[:_WORDS_MAX])
+        # An alias that is not there is a bad request to MLflow, everything else that is not there is a 404.
+        if response.status == HTTPStatus.NOT_FOUND or "not found" in said.lower():
+            raise FetchFailed(
+                Reason.SOURCE_NOT_FOUND,
+                f"there is no {self._shown} at {http_client.where(server)}: {said or 'no reason'}",
+            )
+        raise FetchFailed(
+            Reason.SOURCE_UNAVAILABLE, f"{self._shown}: MLflow refuses the request: {said or 'no reason'}"
+        )
 
     def _source(self, server: URL, uri: str) -> Source:
         parts = urlsplit(uri)
