@@ -154,6 +154,13 @@ def test_of_several_probabilities_the_largest_is_calibrated_too(run: Run) -> Non
     assert profile.column("outputs/p.argmax").kind is Kind.CATEGORICAL
 
 
+def test_maps_of_probabilities_are_counted_as_their_columns(run: Run) -> None:
+    share = RANDOM.random(60)
+    profile = run({"a": share, "b": 1 - share}, model=onnx_models.zipmap())
+    assert names(profile)[2:] == ["outputs/y[0]", "outputs/y[1]"]
+    assert profile.column("outputs/y[1]").transform is Transform.LOGIT
+
+
 def test_texts_are_categories(run: Run) -> None:
     words = [str(word) for word in RANDOM.choice(["red", "green"], 400)]
     profile = run({"x": np.array(words)}, model=onnx_models.identity("BYTES", [None]), suffix=".npz")

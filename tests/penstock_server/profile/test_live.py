@@ -18,7 +18,7 @@ from penstock_server.profile.binding import Bound
 from penstock_server.profile.build import Choices, build
 from penstock_server.profile.live import LiveProfile, Stuck
 from penstock_server.profile.reference import Reference, Source, source
-from penstock_server.protocol import Array
+from penstock_server.protocol import Array, TensorSpec
 
 
 def profile_of(rows: Array) -> Profile:
@@ -208,3 +208,21 @@ def until(holds: Callable[[], bool]) -> None:
 def test_columns_are_named_as_people_named_them() -> None:
     assert [column.name for column in PROFILE.columns] == ["inputs/a", "inputs/b", "inputs/c", "outputs/y"]
     assert [column.role for column in PROFILE.columns] == [Role.INPUT] * 3 + [Role.OUTPUT]
+
+
+def test_an_output_whose_width_only_answers_tell_is_counted() -> None:
+    maps = TensorSpec(name="p", datatype="FP32", shape=(-1, -1))
+    live = LiveProfile(inputs=[X], outputs=[maps], source=Reference, identity={}, errors=dict, log=quiet)
+    live.observe(asked({"x": REFERENCE[:2]}, ("p",)), [np.array([[0.5, 0.5], [0.1, 0.9]], np.float32)])
+    columns = json.loads(live.body())["plain"]["columns"]
+    assert [column["name"] for column in columns][3:] == ["outputs/p[0]", "outputs/p[1]"]
+    assert columns[4]["max"] == pytest.approx(0.9)
+
+
+def test_an_input_that_is_too_wide_is_not_counted_and_its_answer_is() -> None:
+    wide = TensorSpec(name="x", datatype="FP32", shape=(-1, 2000))
+    live = LiveProfile(inputs=[wide], outputs=[Y], source=Reference, identity={}, errors=dict, log=quiet)
+    live.observe(asked({"x": np.zeros((1, 2000), np.float32)}), [np.ones((1, 1), np.float32)])
+    plain = json.loads(live.body())["plain"]
+    assert [column["name"] for column in plain["columns"]] == ["outputs/y"]
+    assert plain["rows"] == plain["columns"][0]["count"] == 1

@@ -188,7 +188,7 @@ class _Group:
         """Return the values as (columns, rows), or None where the block has no such tensor."""
         tensors = block.inputs if self.role is Role.INPUT else block.outputs
         rows = tensors.get(self.tensor)
-        if rows is None:
+        if rows is None or rows.shape[1] <= max(self.indices):
             return None
         if self.derived is Derived.ARGMAX:
             return np.asarray(rows.argmax(axis=1))[np.newaxis]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_server.profile.counting import extremes_of, pairs, text_of
-from penstock_server.profile.rows import OUTPUT_COLUMNS_MAX, Block, Tensors, width
+from penstock_server.profile.rows import INPUT_COLUMNS_MAX, OUTPUT_COLUMNS_MAX, Block, Tensors, width
 from penstock_server.protocol import Array, TensorSpec
 
 #: The square of a larger number is infinite, and no sum would ever recover from it.
@@ -21,8 +21,7 @@ class PlainCounter:
         self._rows = 0
         self._tensors = [
             *(_Tensor(spec, "inputs", of_inputs=True) for spec in tensors.inputs),
-            *(_Tensor(spec, "outputs", of_inputs=False) for spec in tensors.outputs
-              if (width(spec) or 0) <= OUTPUT_COLUMNS_MAX),
+            *(_Tensor(spec, "outputs", of_inputs=False) for spec in tensors.outputs),
         ]  # fmt: skip
 
     def add(self, block: Block) -> None:
@@ -40,21 +39,33 @@ class PlainCounter:
 
 class _Tensor:
     def __init__(self, spec: TensorSpec, folder: str, *, of_inputs: bool) -> None:
-        size = width(spec) or 0
         self.name = spec.name
         self.of_inputs = of_inputs
-        self._names = column_names(folder, spec.name, size)
+        self._folder = folder
+        self._columns_max = INPUT_COLUMNS_MAX if of_inputs else OUTPUT_COLUMNS_MAX
+        self._size = width(spec)
+        self._make(self._size if self._size is not None and self._size <= self._columns_max else 0)
+
+    def _make(self, size: int) -> None:
+        self._names = column_names(self._folder, self.name, size)
         # Present, missing, -inf, inf; sum, sum of squares; smallest, largest.
         self._whole: npt.NDArray[np.int64] = np.zeros((4, size), np.int64)
         self._sums: npt.NDArray[np.float64] = np.zeros((2, size))
         self._extremes: npt.NDArray[np.float64] = np.array([[np.inf] * size, [-np.inf] * size])
 
     def add(self, rows: Array) -> None:
+        if self._size is None:
+            self._size = rows.shape[1]
+            self._make(self._size if self._size <= self._columns_max else 0)
+        if rows.shape[1] != len(self._names):
+            return
         if rows.dtype.kind == "O":
             missing = np.array([[text_of(value) == "" for value in row] for row in rows.tolist()], dtype=np.bool_)
             self._count(missing.reshape(rows.shape))
             return
-        values = rows.astype(np.float64)
+        self._add_numbers(rows.astype(np.float64))
+
+    def _add_numbers(self, values: npt.NDArray[np.float64]) -> None:
         absent = ~np.isfinite(values)
         self._count(np.isnan(values))
         if absent.any():

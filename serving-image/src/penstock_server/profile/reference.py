@@ -69,7 +69,8 @@ def check(profile: Profile, inputs: Sequence[TensorSpec], outputs: Sequence[Tens
                 f"{column.name!r} is of {column.role} {column.tensor!r}, which the model lacks; it has {has}"
             )
         size = width(spec)
-        if size is None or not 0 <= column.index < size:
+        answers_tell = size is None and column.role is Role.OUTPUT
+        if not answers_tell and (size is None or not 0 <= column.index < size):
             raise InvalidProfile(
                 f"{column.name!r} is element {column.index} of {column.role} {spec.name!r}, whose shape is {spec}"
             )

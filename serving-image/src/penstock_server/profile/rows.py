@@ -57,14 +57,16 @@ class Tensors:
 
     @classmethod
     def of(cls, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> "Tensors":
-        """Return those of a model's tensors that are small enough."""
-        ins, outs = _small(inputs, INPUT_COLUMNS_MAX), _small(outputs, OUTPUT_ELEMENTS_MAX)
+        """Return those of a model's tensors that are small enough; of outputs also those whose width is not known."""
+        ins = _small(inputs, INPUT_COLUMNS_MAX)
+        # ONNX-ML's maps of probabilities do not say how many classes there are.
+        outs = tuple(spec for spec in outputs if width(spec) is None or spec in _small((spec,), OUTPUT_ELEMENTS_MAX))
         return cls(inputs=ins, outputs=outs, all_of_them=len(ins) == len(inputs) and len(outs) == len(outputs))
 
     @property
     def row_bytes(self) -> int:
         """How much memory a row takes; texts are taken to be short."""
-        return sum((width(spec) or 0) * DTYPES[spec.datatype].itemsize for spec in (*self.inputs, *self.outputs))
+        return sum((width(spec) or 1) * DTYPES[spec.datatype].itemsize for spec in (*self.inputs, *self.outputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +83,10 @@ class Block:
 
 
 def width(spec: TensorSpec) -> int | None:
-    """Return how many elements a row of this tensor has, or None where requests decide it."""
+    """Return how many elements a row of this tensor has, or None where only its values can tell."""
     rest = spec.shape[1:]
-    return None if any(size < 0 for size in rest) else math.prod(rest)
+    # No shape at all is a scalar, or a tensor of which the model does not say more.
+    return None if not spec.shape or any(size < 0 for size in rest) else math.prod(rest)
 
 
 def _small(specs: Sequence[TensorSpec], columns_max: int) -> tuple[TensorSpec, ...]:
@@ -162,6 +165,9 @@ def _stacked(arrays: Sequence[Array], rows: Sequence[int], spec: TensorSpec) -> 
     if joined is None:
         joined = matrix(arrays[0], rows[0]) if len(arrays) == 1 else None
     wanted, size = DTYPES[spec.datatype], width(spec)
-    if joined is None or size is None or (joined.dtype != wanted and wanted.kind != "O"):
+    if joined is None or (joined.dtype != wanted and wanted.kind != "O"):
         return None
-    return joined.reshape(len(joined), size) if math.prod(joined.shape[1:]) == size else None
+    found = math.prod(joined.shape[1:])
+    if found != size and (size is not None or not 0 < found <= OUTPUT_ELEMENTS_MAX):
+        return None
+    return joined.reshape(len(joined), found)
