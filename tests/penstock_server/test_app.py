@@ -11,7 +11,7 @@ import pytest
 from tests.penstock_server import onnx_models
 from tests.penstock_server.conftest import Serve, eventually
 
-from penstock_server import app
+from penstock_server import http_inference
 from penstock_server.lifecycle import Event
 
 IDENTITY = onnx_models.identity("FP32", [None, 2])
@@ -126,7 +126,10 @@ async def test_an_answer_that_is_not_a_number_is_the_servers_error(serve: Serve)
     status, body = await served.infer({"inputs": [{"name": "x", "shape": [2], "datatype": "FP32", "data": [1, -1]}]})
     assert (status, body) == (
         500,
-        {"error": "the model failed: output 'y' holds NaN or an infinity, which JSON cannot carry"},
+        {
+            "error": "the model failed: output 'y' holds NaN or an infinity, which JSON cannot carry; "
+            "ask for it as binary data to see it"
+        },
     )
 
 
@@ -169,14 +172,14 @@ async def test_a_client_that_leaves_keeps_no_turn(serve: Serve) -> None:
 
 
 async def test_a_body_over_the_limit_is_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "BODY_BYTES_MAX", 1000)
+    monkeypatch.setattr(http_inference, "BODY_BYTES_MAX", 1000)
     served = await serve(IDENTITY)
     async with served.client.post(served.url + "/v2/models/m/infer", data=b"x" * 1001) as response:
         assert (response.status, await response.json()) == (413, {"error": "the body is larger than 1000 bytes"})
 
 
 async def test_a_compressed_body_counts_by_its_real_size(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "BODY_BYTES_MAX", 1000)
+    monkeypatch.setattr(http_inference, "BODY_BYTES_MAX", 1000)
     served = await serve(IDENTITY)
     headers = {"Content-Encoding": "gzip"}
     url = served.url + "/v2/models/m/infer"
@@ -195,7 +198,7 @@ async def test_a_body_that_is_not_as_compressed_as_it_says_is_the_clients_error(
 
 
 async def test_a_body_that_does_not_arrive_is_cut_off(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "BODY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr(http_inference, "BODY_SECONDS_MAX", 0.05)
     served = await serve(IDENTITY)
     reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
     writer.write(b"POST /v2/models/m/infer HTTP/1.1\r\nHost: m\r\nContent-Length: 10\r\n\r\n{")
@@ -215,14 +218,6 @@ async def test_a_client_that_asks_before_it_sends_is_told_to_go_on(serve: Serve)
     writer.write(body)
     assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
     writer.close()
-
-
-async def test_binary_tensors_are_refused_in_words(serve: Serve) -> None:
-    served = await serve(IDENTITY)
-    headers = {"Inference-Header-Content-Length": "10"}
-    async with served.client.post(served.url + "/v2/models/m/infer", data=b"x" * 20, headers=headers) as response:
-        assert response.status == 400
-        assert "does not take binary tensor data" in (await response.json())["error"]
 
 
 async def test_a_server_that_loads_is_live_and_not_ready(serve: Serve) -> None:
@@ -300,12 +295,12 @@ async def test_the_management_port_answers_errors_in_json(serve: Serve, method: 
 async def test_a_mistake_of_ours_is_logged_and_answered(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     served = await serve(IDENTITY)
 
-    async def broken(_: bytes) -> None:
+    def broken(*_: object) -> None:
         raise KeyError("oops")
 
-    monkeypatch.setattr(served.inference, "answer", broken)
+    monkeypatch.setattr(served.inference, "answer_now", broken)
     assert await served.infer(GOOD) == (500, {"error": "internal error; the server's log says more"})
-    assert served.errors == [{"event": "internal-error", "path": "/v2/models/m/infer", "error": "KeyError('oops')"}]
+    assert served.errors == [{"event": "internal-error", "call": "infer", "error": "KeyError('oops')"}]
 
 
 async def test_a_client_that_vanishes_in_the_middle_of_its_body_is_no_error_of_ours(serve: Serve) -> None:

@@ -10,8 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from penstock_server.protocol.binary import decode_raw, encode_raw
 from penstock_server.protocol import DTYPES, Array, BadRequest
+from penstock_server.protocol.binary import decode_raw, encode_raw
 
 SHAPES = arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5)
 NUMBERS = st.sampled_from(sorted(set(DTYPES) - {"BYTES"}))

@@ -40,6 +40,7 @@ def make(load: Callable[[ModelProto], Session]) -> Iterator[Make]:
 
     def one(model: ModelProto, *, seconds: float, **options: Any) -> Inference:
         session, pace = load(model), Pace()
+        session.may_loop = session.may_loop and not options.pop("unnoticed", False)
         pace.ran(session.synthetic(0), seconds)
         inference = Inference(
             session=session,
@@ -89,11 +90,17 @@ async def test_quick_models_run_inline_and_others_in_threads(
     assert (noted.rows, noted.threads) == ([1], {threading.get_ident()})
 
 
+async def test_a_model_that_loops_runs_in_threads_however_quick_it_was(make: Make, ran_in: list[bool]) -> None:
+    inference = make(onnx_models.counter(), seconds=0.00001)
+    await inference.run(asking({"rounds": np.array([1])}))
+    assert ran_in == [False]
+
+
 async def test_an_inline_run_that_goes_on_is_moved_to_a_thread_and_what_comes_next_too(
     make: Make, ran_in: list[bool]
 ) -> None:
     told = list[float]()
-    inference = make(onnx_models.counter(), seconds=0.00001, timeout_seconds=0.3, ran_over=told.append)
+    inference = make(onnx_models.counter(), seconds=0.00001, timeout_seconds=0.3, ran_over=told.append, unnoticed=True)
     with pytest.raises(TimeoutError):
         await inference.run(asking({"rounds": np.array([2**60])}))
     await inference.run(asking({"rounds": np.array([1])}))
@@ -102,7 +109,7 @@ async def test_an_inline_run_that_goes_on_is_moved_to_a_thread_and_what_comes_ne
 
 
 async def test_an_inline_run_whose_whole_time_is_over_is_not_tried_again(make: Make, ran_in: list[bool]) -> None:
-    inference = make(onnx_models.counter(), seconds=0.00001)
+    inference = make(onnx_models.counter(), seconds=0.00001, unnoticed=True)
     with pytest.raises(TimeoutError):
         await inference.run(asking({"rounds": np.array([2**60])}, timeout_seconds=0.01))
     assert ran_in == [True]

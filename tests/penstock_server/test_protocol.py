@@ -226,7 +226,7 @@ def test_a_bad_body_is_told_where_it_is_bad(body: str, message: str) -> None:
         ({"data": [[1, 2]]}, "'data' has 1 rows; shape [2, 2] says 2"),
         ({"data": [[[1], [2]], [[3], [4]]]}, "must be numbers, but holds a list"),
         ({"data": 5}, "'data' must be an array, not an integer"),
-        ({"parameters": {"binary_data_size": 16}}, "does not take binary tensor data"),
+        ({"parameters": {"binary_data_size": 16}}, "has both 'data' and 'binary_data_size'"),
     ],
 )
 def test_a_tensor_that_does_not_fit_is_told_why(changes: dict[str, Any], message: str) -> None:
@@ -242,7 +242,10 @@ def test_a_tensor_that_does_not_fit_is_told_why(changes: dict[str, Any], message
         (["y"], "outputs[0] has no 'name'"),
         ([{"name": "w"}], "the model has no output 'w'; it has 'y' (FP32 [-1, 2]), 'z' (INT64 [-1])"),
         ([{"name": "y"}, {"name": "y"}], "output 'y' is asked for twice"),
-        ([{"name": "y", "parameters": {"classification": 2}}], "does not support the classification extension"),
+        (
+            [{"name": "y", "parameters": {"classification": 0.5}}],
+            "'classification' must be a whole number from 1, not 0.5",
+        ),
     ],
 )
 def test_wanted_outputs_are_checked(outputs: Any, message: str) -> None:

@@ -1,18 +1,15 @@
 """The protocol's calls over HTTP."""
 
-import asyncio
-import time
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
 from penstock_server import routes
 from penstock_server.connections import Connections
+from penstock_server.http_feedback import HttpFeedback
+from penstock_server.http_inference import BODY_BYTES_MAX, HttpInference
 from penstock_server.http_server import (
-    JSON_HEADERS,
     NOT_READY,
     SERVER_NAME,
     ErrorLog,
@@ -21,14 +18,12 @@ from penstock_server.http_server import (
     json_reply,
     server_options,
 )
-from penstock_server.inference import Answer, Inference, refusal
+from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
 from penstock_server.routes import Call, Route
 
 PLATFORM = "onnx_onnxv1"
-BODY_BYTES_MAX = 32 * 1024 * 1024
-BODY_SECONDS_MAX = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +43,26 @@ class ModelServer:
     ) -> None:
         self._identity = identity
         self._lifecycle = lifecycle
-        self._metrics = metrics
         self._max_age_seconds = max_connection_age_seconds
+        self._infer = HttpInference(unknown=self._unknown, lifecycle=lifecycle, metrics=metrics)
+        self.feedback = HttpFeedback()
         self._connections: Connections | None = None
         self._inference: Inference | None = None
 
     def serve_with(self, inference: Inference) -> None:
         """Answer inference calls from now on; to be called before the lifecycle turns ready."""
         self._inference = inference
+        self._infer.serve_with(inference)
 
     def web_server(self, log: ErrorLog) -> web.Server:
         """Return the server to run; needs a running event loop."""
+        self._infer.log_to(log)
         self._connections = Connections(
-            guarded(self._handle, log), max_age_seconds=self._max_age_seconds, **server_options(BODY_BYTES_MAX)
+            guarded(self._handle, log),
+            exchange=self._infer,
+            draining=lambda: self._lifecycle.draining,
+            max_age_seconds=self._max_age_seconds,
+            **server_options(BODY_BYTES_MAX),
         )
         return self._connections
 
@@ -71,13 +73,15 @@ class ModelServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await self._respond(request)
-        if self._lifecycle.draining or (self._connections is not None and self._connections.is_old(request.protocol)):
+        if self._connections is not None and self._connections.leaving(request.protocol):
             # The client opens its next connection to a pod that its service has now.
             response.force_close()
         return response
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         route = routes.find(request.rel_url.raw_path)
+        if route is None and self.feedback.names(request.path):
+            return await self.feedback.respond(request)
         if route is None:
             hint = f"inference is POST /v2/models/{self._identity.model_name}/infer"
             return error_reply(404, f"there is nothing at {request.path!r}; {hint}")
@@ -85,38 +89,11 @@ class ModelServer:
             allowed = ", ".join(route.call.methods)
             return error_reply(405, f"{route.call.value[1]} takes {allowed}, not {request.method}", {"Allow": allowed})
         if route.call is Call.INFER:
-            return await self._infer(request, route)
+            return await self._infer.respond(request, route)
         unknown = self._unknown(route)
         if unknown is not None:
             return error_reply(404, unknown)
         return self._describe(route.call)
-
-    async def _infer(self, request: web.BaseRequest, route: Route) -> web.Response:
-        started = time.perf_counter()
-        answer = await self._infer_answer(request, route)
-        self._metrics.answered(answer.status, time.perf_counter() - started)
-        headers = JSON_HEADERS
-        if answer.retry_after_seconds is not None:
-            headers = {**JSON_HEADERS, "Retry-After": str(answer.retry_after_seconds)}
-        return web.Response(status=answer.status, body=answer.body, headers=headers)
-
-    async def _infer_answer(self, request: web.BaseRequest, route: Route) -> Answer:
-        unknown = self._unknown(route)
-        if unknown is not None:
-            self._metrics.rejected("unknown_model")
-            return refusal(404, unknown)
-        # A server that drains still answers: clients learn later than it does that they should leave.
-        if self._inference is None or self._lifecycle.state is State.LOADING:
-            self._metrics.rejected("not_ready")
-            return refusal(503, NOT_READY[State.LOADING], retry_after_seconds=1)
-        if "Inference-Header-Content-Length" in request.headers:
-            self._metrics.rejected("bad_request")
-            return refusal(400, "this server does not take binary tensor data; send JSON without that header")
-        body = await _body(request)
-        if isinstance(body, Answer):
-            self._metrics.rejected("too_large" if body.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "bad_body")
-            return body
-        return await self._inference.answer(body)
 
     def _unknown(self, route: Route) -> str | None:
         identity = self._identity
@@ -159,20 +136,3 @@ class ModelServer:
         body["inputs"] = [spec.to_wire() for spec in session.inputs]
         body["outputs"] = [spec.to_json() for spec in session.outputs]
         return json_reply(body)
-
-
-async def _body(request: web.BaseRequest) -> bytes | Answer:
-    """Return the body, or the refusal where it is too large, too slow or damaged."""
-    if request.headers.get("Expect", "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # What was written so far is not part of the answer that follows.
-        request.writer.output_size = 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
-    except TimeoutError:
-        return refusal(408, f"the body did not arrive within {BODY_SECONDS_MAX:g} s")
-    except (web.RequestPayloadError, HttpProcessingError) as error:
-        return refusal(400, f"the body cannot be read: {error}")

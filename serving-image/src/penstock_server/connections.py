@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
+from penstock_server.connection import Connection, Exchange, PlainHead
 from penstock_server.http_server import Handler
 
 _AGE_JITTER = 0.1
@@ -16,11 +18,23 @@ _LEAVING_SECONDS = 1.0
 
 
 class Connections(web.Server):
-    """Knows its connections: which are old, whether a request is in progress, and when the last one has gone."""
+    """Makes connections and knows them; ``draining`` says whether all of them should end soon."""
 
-    def __init__(self, handler: Handler, *, max_age_seconds: float, **options: Any) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        exchange: Exchange,
+        draining: Callable[[], bool],
+        max_age_seconds: float,
+        **options: Any,
+    ) -> None:
         super().__init__(self._counted, **options)
         self._handler = handler
+        self._exchange = exchange
+        self._draining = draining
+        self._options = options
+        self._heads: dict[bytes, PlainHead] = {}
         self._max_age_seconds = max_age_seconds
         self._old_from: dict[Any, float] = {}
         self._in_progress = 0
@@ -28,6 +42,11 @@ class Connections(web.Server):
         self._idle = asyncio.Event()
         self._gone.set()
         self._idle.set()
+
+    def __call__(self) -> Connection:
+        """Return the protocol of a new connection."""
+        options = {name: value for name, value in self._options.items() if name != "request_factory"}
+        return Connection(self, self._exchange, self, self._heads, loop=self._loop, **options)
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
         """Remember a connection, and when it is old."""
@@ -44,9 +63,20 @@ class Connections(web.Server):
             self._gone.set()
         super().connection_lost(handler, exc)
 
-    def is_old(self, handler: Any) -> bool:
-        """Return whether a connection has lived for as long as it should."""
-        return time.monotonic() >= self._old_from.get(handler, 0.0)
+    def leaving(self, connection: Any) -> bool:
+        """Return whether a connection should end with its next answer: the client's next one may go elsewhere."""
+        return time.monotonic() >= self._old_from.get(connection, 0.0) or self._draining()
+
+    def begin(self) -> None:
+        """Count a request in progress."""
+        self._in_progress += 1
+        self._idle.clear()
+
+    def end(self) -> None:
+        """Count it no more."""
+        self._in_progress -= 1
+        if self._in_progress == 0:
+            self._idle.set()
 
     async def finished(self, seconds: float) -> None:
         """Wait for the clients to go, a moment for those between requests and ``seconds`` for those in one."""
@@ -56,11 +86,8 @@ class Connections(web.Server):
             await asyncio.wait_for(self._idle.wait(), seconds)
 
     async def _counted(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._in_progress += 1
-        self._idle.clear()
+        self.begin()
         try:
             return await self._handler(request)
         finally:
-            self._in_progress -= 1
-            if self._in_progress == 0:
-                self._idle.set()
+            self.end()

@@ -15,7 +15,9 @@ SERVER_NAME = "penstock"
 KEEPALIVE_SECONDS = 75.0
 
 SERVER_HEADER = {"Server": SERVER_NAME}
-JSON_HEADERS = {"Content-Type": "application/json", **SERVER_HEADER}
+JSON_TYPE = "application/json"
+BINARY_TYPE = "application/octet-stream"
+JSON_HEADERS = {"Content-Type": JSON_TYPE, **SERVER_HEADER}
 NOT_READY = {
     State.LOADING: "the model is still loading",
     State.DRAINING: "the server is shutting down",

@@ -4,31 +4,39 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from penstock_server import protocol
 from penstock_server.admission import Admission
 from penstock_server.metrics import Metrics
 from penstock_server.observer import Observer
-from penstock_server.pace import Pace, Where
+from penstock_server.pace import Pace
 from penstock_server.protocol import Array, InferRequest, RequestDecoder, ResponseEncoder
 from penstock_server.refusal import EXPECTED, refusal_of
 from penstock_server.session import Cancellation, Session
 from penstock_server.watchdog import RanOver, Watchdog
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An HTTP status, its JSON body, and when to come back where that makes sense."""
+class Answer(NamedTuple):
+    """An HTTP status and its body, of which ``json_bytes`` are JSON (None: all), and when to come back."""
 
     status: int
     body: bytes
+    json_bytes: int | None = None
     retry_after_seconds: int | None = None
 
 
 def refusal(status: int, message: str, *, retry_after_seconds: int | None = None) -> Answer:
     """Return an answer that carries an error."""
-    return Answer(status=status, body=protocol.encode_error(message), retry_after_seconds=retry_after_seconds)
+    return Answer(status, protocol.encode_error(message), retry_after_seconds=retry_after_seconds)
+
+
+class _Ran(NamedTuple):
+    """What a run in a thread gave, how long it took, and how long it would have kept the event loop."""
+
+    results: list[Array]
+    seconds: float
+    busy_seconds: float
 
 
 class Inference:
@@ -59,19 +67,36 @@ class Inference:
         self._observers = tuple(observers)
         self._pace = pace or Pace()
         self._ran_over = ran_over
+        # What it took last time says nothing about a model that loops as often as its inputs say.
+        self._may_be_inline = not session.may_loop
         self._watchdog = Watchdog(session)
         self._executor = ThreadPoolExecutor(max_workers=concurrency_max, thread_name_prefix="run")
         self._running: set[Cancellation] = set()
         self._decoder = RequestDecoder(session.inputs, session.outputs)
         self._encoder = ResponseEncoder(model_name=model_name, model_version=model_version, outputs=session.outputs)
 
-    async def answer(self, body: bytes) -> Answer:
+    async def answer(self, body: bytes, json_bytes: int | None = None) -> Answer:
         """Return the answer to one request; every error that a client or a model can cause is one."""
+        answer = self.answer_now(body, json_bytes)
+        return await self.answer_later(answer) if isinstance(answer, InferRequest) else answer
+
+    def answer_now(self, body: bytes, json_bytes: int | None) -> Answer | InferRequest:
+        """Return the answer, or the request that has to be answered later because it waits or runs long."""
         request = None
         try:
-            request = self._decoder.decode(body)
-            results = await self.run(request)
-            return Answer(status=200, body=self._encoder.encode(request, results).body)
+            request = self._decoder.decode(body, json_bytes)
+            results = self.run_now(request)
+            if results is None:
+                return request
+            return Answer(200, *self._encoder.encode(request, results))
+        except EXPECTED as error:
+            return self._refuse(error, request)
+
+    async def answer_later(self, request: InferRequest) -> Answer:
+        """Return the answer to a request that could not be answered now."""
+        try:
+            results = await self._run_in_turn(request)
+            return Answer(200, *self._encoder.encode(request, results))
         except EXPECTED as error:
             return self._refuse(error, request)
 
@@ -85,7 +110,7 @@ class Inference:
 
         Raises TimeoutError, InputRefused or RunFailed.
         """
-        if not self._admission.free or self._pace.where(request.inputs) is not Where.INLINE:
+        if not self._may_be_inline or not self._admission.free or not self._pace.inline(request.inputs):
             return None
         started = time.perf_counter()
         seconds_max = self.seconds_max(request)
@@ -98,7 +123,8 @@ class Inference:
             if time.perf_counter() - started >= seconds_max:
                 raise TimeoutError from None
             return None  # a thread may try again, for longer
-        self._ran(request, results, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        self._ran(request, results, seconds, seconds)
         return results
 
     async def _run_in_turn(self, request: InferRequest) -> list[Array]:
@@ -109,7 +135,7 @@ class Inference:
             self._running.add(cancellation)
             run = asyncio.get_running_loop().run_in_executor(self._executor, self._timed_run, request, cancellation)
 
-            def finished(done: asyncio.Future[tuple[list[Array], float]]) -> None:
+            def finished(done: asyncio.Future[_Ran]) -> None:
                 # The turn ends when the thread does, which may be after its 504 was sent.
                 self._running.discard(cancellation)
                 self._admission.release()
@@ -118,20 +144,20 @@ class Inference:
 
             run.add_done_callback(finished)
             try:
-                results, seconds = await asyncio.shield(run)
+                ran = await asyncio.shield(run)
             except asyncio.CancelledError:
                 cancellation.cancel()
                 raise
-        self._ran(request, results, seconds)
-        return results
+        self._ran(request, ran.results, ran.seconds, ran.busy_seconds)
+        return ran.results
 
-    def _timed_run(self, request: InferRequest, cancellation: Cancellation) -> tuple[list[Array], float]:
-        started = time.perf_counter()
+    def _timed_run(self, request: InferRequest, cancellation: Cancellation) -> _Ran:
+        started, busy = time.perf_counter(), time.thread_time()
         results = self.session.run(request.output_names, request.inputs, cancellation)
-        return results, time.perf_counter() - started
+        return _Ran(results, time.perf_counter() - started, time.thread_time() - busy)
 
-    def _ran(self, request: InferRequest, results: list[Array], seconds: float) -> None:
-        self._pace.ran(request.inputs, seconds)
+    def _ran(self, request: InferRequest, results: list[Array], seconds: float, busy_seconds: float) -> None:
+        self._pace.ran(request.inputs, busy_seconds)
         self._metrics.ran(seconds, request.rows)
         for observer in self._observers:
             observer.observe(request, results)

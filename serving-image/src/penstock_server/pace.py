@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from enum import Enum
 
 from penstock_server.protocol import Array
 
@@ -12,21 +11,17 @@ INLINE_SECONDS_MAX = 0.001
 #: After a run that took far longer than expected, nothing runs inline for a while, and twice as long the next time.
 _PENALTY_SECONDS_MIN = 10.0
 _PENALTY_SECONDS_MAX = 3600.0
-_SMOOTHING = 0.1
+#: How far one run moves the estimate. Down is easy and up is hard: a process that has to wait for its CPU sees runs
+#: that take a hundred times as long as the work in them, and no run ever takes less.
+_DOWN = 0.8
+_UP = 1.05
 _SIZES = 64
-
-
-class Where(Enum):
-    """Where a run happens."""
-
-    INLINE = "inline"
-    THREAD = "thread"
 
 
 class Pace:
     """Estimates the time of a run from the sizes of its inputs, by what runs of about that size took.
 
-    One moving average per power of two of elements: a run has a fixed cost and one per element, and
+    One estimate per power of two of elements, below the middle of what was seen: a run has a fixed cost and one per element, and
     neither is known. Sizes that have not been seen are extrapolated from the next smaller one, as if
     everything grew with the size, which errs towards the thread.
     """
@@ -37,14 +32,12 @@ class Pace:
         self._penalty_seconds = _PENALTY_SECONDS_MIN
         self._inline_from = 0.0
 
-    def where(self, inputs: Mapping[str, Array]) -> Where:
-        """Return where a run with these inputs should happen."""
+    def inline(self, inputs: Mapping[str, Array]) -> bool:
+        """Return whether a run with these inputs should happen on the event loop's thread."""
         # A NaN (nothing known) is not below the limit either.
-        if self.expected_seconds(inputs) < INLINE_SECONDS_MAX and (
+        return self.expected_seconds(inputs) < INLINE_SECONDS_MAX and (
             not self._inline_from or self._clock() >= self._inline_from
-        ):
-            return Where.INLINE
-        return Where.THREAD
+        )
 
     def expected_seconds(self, inputs: Mapping[str, Array]) -> float:
         """Return the expected time of a run, NaN where nothing is known."""
@@ -61,7 +54,12 @@ class Pace:
         """Learn from a run that ended."""
         size = _size(inputs)
         known = self._seconds[size]
-        self._seconds[size] = known + (seconds - known) * _SMOOTHING if known == known else seconds  # noqa: PLR0124
+        if seconds < known:
+            self._seconds[size] = max(seconds, known * _DOWN)
+        elif seconds > known:
+            self._seconds[size] = min(seconds, known * _UP)
+        elif math.isnan(known):
+            self._seconds[size] = seconds
 
     def ran_over(self) -> float:
         """Learn that an inline run had to be ended; return for how many seconds nothing runs inline."""

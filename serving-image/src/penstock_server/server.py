@@ -182,7 +182,7 @@ class Server:
             "warmed-up",
             seconds=round(warm_up.seconds, 4),
             run_seconds=round(warm_up.run_seconds, 6),
-            runs=pace.where(inputs).value,
+            runs="in a thread" if session.may_loop or not pace.inline(inputs) else "inline",
         )
 
     async def _drain(self, public: _Listener, inference: Inference) -> None:

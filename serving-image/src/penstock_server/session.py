@@ -1,6 +1,7 @@
 """The one door to ONNX Runtime: load a model, know its tensors, run it."""
 
 import math
+import mmap
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,8 @@ _ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 )
 _LOAD_ERRORS: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, ValueError)
 _NO_CLASSES: Mapping[str, Classes] = MappingProxyType({})
+#: How the field op_type (4, a text) of a node that loops lies in the file.
+_LOOPS = (b"\x22\x04Loop", b"\x22\x04Scan", b"\x22\x0bSequenceMap")
 _SILENT = 4  # "fatal": failed runs are reported to the client and counted; ONNX Runtime need not print them as well
 _NODE_FAILED = "Non-zero status code returned while running"
 _TERMINATED = "terminate flag"
@@ -82,7 +85,7 @@ class WarmUp:
 class Session:
     """A loaded model. ``run`` blocks and may be called from several threads at once."""
 
-    def __init__(self, session: Any, classes: Mapping[str, Classes] = _NO_CLASSES) -> None:
+    def __init__(self, session: Any, classes: Mapping[str, Classes] = _NO_CLASSES, *, may_loop: bool = False) -> None:
         # The outer ``run`` only checks again what the decoder has checked against the same model, which costs a sixth
         # of a small run. The inner one is not documented: where it is gone, the outer one does the same.
         self._run = getattr(session, "_sess", session).run
@@ -93,6 +96,8 @@ class Session:
             raise LoadFailed(Reason.LOAD_FAILED, str(error)) from error
         self._as_they_are = self._outputs.as_they_are
         self.outputs: tuple[TensorSpec, ...] = self._outputs.specs
+        #: Whether the time of a run may depend on what is in its inputs, and not only on their sizes.
+        self.may_loop: bool = may_loop
         #: Answers row for row, so that the rows of several requests may be run at once.
         self.row_by_row: bool = self._outputs.row_by_row
 
@@ -114,7 +119,7 @@ class Session:
         except MemoryError as error:
             raise LoadFailed(Reason.LOAD_FAILED, "not enough memory to load the model", permanent=False) from error
         maps = any("map(" in node.type for node in session.get_outputs())
-        return cls(session, zipmap_classes(path) if maps else _NO_CLASSES)
+        return cls(session, zipmap_classes(path) if maps else _NO_CLASSES, may_loop=_may_loop(path))
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, Array], cancellation: Cancellation) -> list[Array]:
         """Return the outputs in order; raise RunFailed, InputRefused or RunTerminated."""
@@ -193,6 +198,12 @@ def _inference_session(path: Path, options: Any) -> Any:
             raise
     with text_locale.lent():
         return load()
+
+
+def _may_loop(path: Path) -> bool:
+    """Return whether a node of the model goes round a loop; it may be wrong only by saying yes."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(one) >= 0 for one in _LOOPS)
 
 
 def _load_failed(error: Exception) -> LoadFailed:

@@ -1,6 +1,6 @@
 """Open Inference Protocol v2 without its transport: bodies to arrays, arrays to bodies."""
 
-from penstock_server.protocol.request import RequestDecoder
+from penstock_server.protocol.request import JSON_BYTES_HEADER, RequestDecoder
 from penstock_server.protocol.response import Encoded, ResponseEncoder, encode_error
 from penstock_server.protocol.types import (
     DTYPES,
@@ -14,6 +14,7 @@ from penstock_server.protocol.types import (
 
 __all__ = [
     "DTYPES",
+    "JSON_BYTES_HEADER",
     "Array",
     "BadRequest",
     "Encoded",

@@ -1,16 +1,21 @@
 """The body of an inference request to arrays that fit the model."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from penstock_server.protocol.binary import decode_raw
 from penstock_server.protocol.json_tensors import decode_data, kind
+from penstock_server.protocol.parameters import classes_wanted, flag, parameters_of, raw_bytes, seconds_wanted
 from penstock_server.protocol.plain import PlainTensors
-from penstock_server.protocol.types import Array, BadRequest, InferRequest, Parameter, RequestedOutput, TensorSpec
+from penstock_server.protocol.types import DTYPES, Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
 
 #: numpy's own limit is 64; nothing that ONNX Runtime runs comes near.
 RANK_MAX = 32
+#: The header that says how many bytes of a body are JSON; raw tensors follow.
+JSON_BYTES_HEADER = "Inference-Header-Content-Length"
 
 
 class RequestDecoder:
@@ -21,22 +26,57 @@ class RequestDecoder:
         self._outputs = {spec.name: spec for spec in outputs}
         self._first = inputs[0].name if inputs else None
         self._plain = PlainTensors(inputs)
-        self.all_outputs = tuple(RequestedOutput(name=spec.name) for spec in outputs)
+        self._all = {
+            binary: tuple(RequestedOutput(name=spec.name, binary=binary) for spec in outputs)
+            for binary in (False, True)
+        }
 
-    def decode(self, body: bytes) -> InferRequest:
-        """Return the request in ``body``, checked against the model; raise BadRequest if it does not fit."""
-        message = _parse_object(body)
+    def decode(self, body: bytes, json_bytes: int | None = None) -> InferRequest:
+        """Return the request in ``body``, checked against the model; raise BadRequest if it does not fit.
+
+        ``json_bytes`` of it are JSON and the rest raw tensors; None: all of it is JSON; 0: all of it is
+        the only input.
+        """
+        if json_bytes is None:
+            return self._decode_message(_parse_object(body), body, None)
+        if not 0 <= json_bytes <= len(body):
+            raise BadRequest(
+                f"{JSON_BYTES_HEADER} is {json_bytes}, but must be from 0 to the length of the body, {len(body)}"
+            )
+        if json_bytes == 0:
+            return self._decode_raw_body(body)
+        text = body[:json_bytes]
+        return self._decode_message(_parse_object(text), text, memoryview(body)[json_bytes:])
+
+    def _decode_message(self, message: dict[str, Any], text: bytes, raw: memoryview | None) -> InferRequest:
         request_id = message.get("id")
-        if request_id is not None and not isinstance(request_id, str):
+        if request_id is not None and type(request_id) is not str:
             raise BadRequest(f"'id' must be a string, not {kind(request_id)}")
-        parameters = _parameters(message, "the request")
-        arrays = self._plain.decode(message.get("inputs"), body)
+        outputs, seconds = self._all[False], None
+        parameters = parameters_of(message, "the request")
+        if parameters:
+            seconds = seconds_wanted(parameters)
+            outputs = self._all[flag(parameters, "binary_data_output", "the request")]
+        if "outputs" in message:
+            outputs = self._requested(message["outputs"], outputs)
+        arrays = None if raw else self._plain.decode(message.get("inputs"), text)
         if arrays is None:
-            arrays = self._decode_inputs(message)
-        outputs = self._requested(message.get("outputs")) if "outputs" in message else self.all_outputs
+            arrays = self._decode_inputs(message, raw)
+        rows = self._rows(arrays)
         return InferRequest(
-            id=request_id, inputs=arrays, outputs=outputs, rows=self._rows(arrays), parameters=parameters
+            id=request_id, inputs=arrays, outputs=outputs, rows=rows, timeout_seconds=seconds, parameters=parameters
         )
+
+    def _decode_raw_body(self, body: bytes) -> InferRequest:
+        if len(self._inputs) != 1:
+            raise BadRequest(
+                f"a body without JSON ({JSON_BYTES_HEADER}: 0) can only be sent to a model with one input; this one "
+                f"has {_listed(self._inputs)}"
+            )
+        (spec,) = self._inputs.values()
+        array = _whole_body(body, spec)
+        arrays = {spec.name: array}
+        return InferRequest(id=None, inputs=arrays, outputs=self._all[True], rows=self._rows(arrays))
 
     def _rows(self, arrays: Mapping[str, Array]) -> int:
         if self._first is None:
@@ -44,7 +84,7 @@ class RequestDecoder:
         shape = arrays[self._first].shape
         return shape[0] if shape else 1
 
-    def _decode_inputs(self, message: dict[str, Any]) -> dict[str, Array]:
+    def _decode_inputs(self, message: dict[str, Any], raw: memoryview | None) -> dict[str, Array]:
         tensors = message.get("inputs")
         if not isinstance(tensors, list):
             raise BadRequest(
@@ -63,17 +103,20 @@ class RequestDecoder:
                 raise BadRequest(f"the model has no input {name!r}; it has {_listed(specs)}")
             if name in arrays:
                 raise BadRequest(f"input {name!r} is given twice")
-            arrays[name] = _decode_tensor(tensor, spec)
+            arrays[name], raw = _decode_tensor(tensor, spec, raw)
         missing = [name for name in specs if name not in arrays]
         if missing:
             raise BadRequest(f"input {missing[0]!r} is missing; the model needs {_listed(specs)}")
+        if raw:
+            raise BadRequest(f"{len(raw)} bytes of the body belong to no input; name them by 'binary_data_size'")
         return arrays
 
-    def _requested(self, wanted: Any) -> tuple[RequestedOutput, ...]:
+    def _requested(self, wanted: Any, every: tuple[RequestedOutput, ...]) -> tuple[RequestedOutput, ...]:
         if wanted is None or wanted == []:
-            return self.all_outputs
+            return every
         if not isinstance(wanted, list):
             raise BadRequest(f"'outputs' must be a list, not {kind(wanted)}")
+        binary = every is self._all[True]
         outputs: dict[str, RequestedOutput] = {}
         for position, output in enumerate(wanted):
             name = output.get("name") if isinstance(output, dict) else None
@@ -83,10 +126,13 @@ class RequestDecoder:
                 raise BadRequest(f"the model has no output {name!r}; it has {_listed(self._outputs)}")
             if name in outputs:
                 raise BadRequest(f"output {name!r} is asked for twice")
-            parameters = _parameters(output, f"output {name!r}")
-            if "classification" in parameters:
-                raise BadRequest(f"output {name!r}: this server does not support the classification extension")
-            outputs[name] = RequestedOutput(name=name)
+            where = f"output {name!r}"
+            parameters = parameters_of(output, where)
+            outputs[name] = RequestedOutput(
+                name=name,
+                binary=flag(parameters, "binary_data", where, default=binary),
+                classification=classes_wanted(parameters, self._outputs[name], where),
+            )
         return tuple(outputs.values())
 
 
@@ -115,36 +161,47 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(message, dict):
+    if type(message) is not dict:
         raise BadRequest(f"the body must be a JSON object, not {kind(message)}")
     return message
 
 
-def _decode_tensor(tensor: dict[str, Any], spec: TensorSpec) -> Array:
+def _decode_tensor(tensor: dict[str, Any], spec: TensorSpec, raw: memoryview | None) -> tuple[Array, memoryview | None]:
+    """Return the tensor, and what is left of the raw bytes."""
     where = f"input {spec.name!r}"
-    parameters = _parameters(tensor, where)
-    if "binary_data_size" in parameters:
-        raise BadRequest(f"{where}: this server does not take binary tensor data; send 'data' as a JSON array")
+    size = raw_bytes(parameters_of(tensor, where), where)
     datatype = tensor.get("datatype")
     if datatype != spec.datatype:
         said = "no datatype" if datatype is None else f"datatype {datatype!r}"
         raise BadRequest(f"{where} has {said}; the model expects {spec}")
     shape = decode_shape(tensor.get("shape"), spec, where)
-    if "data" not in tensor:
-        raise BadRequest(f"{where} has no 'data'")
-    return decode_data(tensor["data"], spec.datatype, shape, where)
+    if size is None:
+        if "data" not in tensor:
+            raise BadRequest(f"{where} has no 'data'")
+        return decode_data(tensor["data"], spec.datatype, shape, where), raw
+    if "data" in tensor:
+        raise BadRequest(f"{where} has both 'data' and 'binary_data_size'; send one of them")
+    if raw is None:
+        raise BadRequest(f"{where} has 'binary_data_size', but the request has no header {JSON_BYTES_HEADER}")
+    if size > len(raw):
+        raise BadRequest(f"{where}: 'binary_data_size' is {size}, but only {len(raw)} bytes are left of the body")
+    return decode_raw(raw[:size], spec.datatype, shape, where), raw[size:]
 
 
-def _parameters(message: dict[str, Any], where: str) -> dict[str, Parameter]:
-    parameters = message.get("parameters")
-    if parameters is None:
-        return {}
-    if not isinstance(parameters, dict):
-        raise BadRequest(f"'parameters' of {where} must be an object, not {kind(parameters)}")
-    for key, value in parameters.items():
-        if not isinstance(value, (str, int, float, bool)):
-            raise BadRequest(f"parameter {key!r} of {where} must be a string, number or boolean, not {kind(value)}")
-    return parameters
+def _whole_body(body: bytes, spec: TensorSpec) -> Array:
+    """Return the only input, whose one unknown dimension follows from the length of the body."""
+    where = f"input {spec.name!r}"
+    unknown = sum(size < 0 for size in spec.shape)
+    if unknown > 1:
+        raise BadRequest(f"{where} is {spec}: with more than one open dimension, it cannot be sent without JSON")
+    if spec.datatype == "BYTES":
+        if any(size not in (-1, 1) for size in spec.shape):
+            raise BadRequest(f"{where} is {spec}: only a single string can be sent without JSON")
+        prefixed = len(body).to_bytes(4, "little") + body
+        return decode_raw(prefixed, "BYTES", (1,) * len(spec.shape), where)
+    row = math.prod(size for size in spec.shape if size >= 0) * DTYPES[spec.datatype].itemsize
+    rows = len(body) // row if unknown and row else 1
+    return decode_raw(body, spec.datatype, tuple(rows if size < 0 else size for size in spec.shape), where)
 
 
 def _listed(specs: Mapping[str, TensorSpec]) -> str:

@@ -1,19 +1,20 @@
 """Arrays to the body of an answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import orjson
 
-from penstock_server.protocol.types import Array, InferRequest, TensorSpec, UnencodableOutput
+from penstock_server.protocol.binary import encode_raw
+from penstock_server.protocol.classification import classes
+from penstock_server.protocol.types import Array, InferRequest, RequestedOutput, TensorSpec, UnencodableOutput
 
 #: Where answers have many different shapes, old ones are forgotten rather than kept for ever.
 _SHAPES_KEPT = 256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
+class Encoded(NamedTuple):
     """The body of an answer; ``json_bytes`` of it are JSON and the rest raw tensors, None: all of it is JSON."""
 
     body: bytes
@@ -27,25 +28,32 @@ class ResponseEncoder:
         opening = b'{"model_name":' + orjson.dumps(model_name)
         if model_version:
             opening += b',"model_version":' + orjson.dumps(model_version)
-        self._opening = opening
+        self._anonymous = opening + b',"outputs":['
+        self._named = opening + b',"id":'
         self._tensors = {spec.name: _TensorEncoder(spec) for spec in outputs}
 
     def encode(self, request: InferRequest, results: Sequence[Array]) -> Encoded:
-        """Return the body that answers ``request``; raise UnencodableOutput for NaN, infinities and foreign types.
+        """Return the body that answers ``request``; raise UnencodableOutput for what its encoding cannot carry.
 
-        A NaN is an error and not ``null``: a client that averages nulls away would never learn that the
-        model has lost its mind, and the error counts against the revision.
+        A NaN in JSON is an error and not ``null``: a client that averages nulls away would never learn
+        that the model has lost its mind, and the error counts against the revision. Raw tensors carry
+        it as it is.
         """
         tensors = self._tensors
-        parts = [
-            tensors[output.name].encode_json(array) for output, array in zip(request.outputs, results, strict=True)
-        ]
-        return Encoded(body=b"".join((self._head(request.id), b",".join(parts), b"]}")))
-
-    def _head(self, request_id: str | None) -> bytes:
-        if request_id is None:
-            return self._opening + b',"outputs":['
-        return self._opening + b',"id":' + orjson.dumps(request_id) + b',"outputs":['
+        parts: list[bytes] = []
+        raw: list[bytes] = []
+        for output, array in zip(request.outputs, results, strict=True):
+            encoder = tensors[output.name]
+            if output.binary or output.classification:
+                parts.append(encoder.encode_asked(array, output, raw))
+            else:
+                parts.append(encoder.encode_json(array))
+        identity = request.id
+        head = self._anonymous if identity is None else self._named + orjson.dumps(identity) + b',"outputs":['
+        text = head + b",".join(parts) + b"]}"
+        if raw:
+            return Encoded(b"".join((text, *raw)), len(text))
+        return Encoded(text)
 
 
 class _TensorEncoder:
@@ -53,7 +61,10 @@ class _TensorEncoder:
 
     def __init__(self, spec: TensorSpec) -> None:
         self._spec = spec
-        self._opening = b'{"name":%s,"datatype":%s,"shape":' % (orjson.dumps(spec.name), orjson.dumps(spec.datatype))
+        self._opening = _opening(spec.name, spec.datatype)
+        # What else stands beside the tensor, as in the model's metadata.
+        self._parameters = orjson.dumps(spec.parameters)[1:-1]
+        self._data_opening = b',"parameters":{%s},"data":' % self._parameters if spec.classes else b',"data":'
         self._heads: dict[tuple[int, ...], bytes] = {}
 
     def encode_json(self, array: Array) -> bytes:
@@ -63,22 +74,42 @@ class _TensorEncoder:
             head = self._remember(shape)
         return head + self._data(array) + b"}"
 
+    def encode_asked(self, array: Array, output: RequestedOutput, raw: list[bytes]) -> bytes:
+        """Encode it as a client asked for it; raw bytes are added to ``raw``."""
+        opening, datatype = self._opening, self._spec.datatype
+        parameters, data_opening = self._parameters, self._data_opening
+        if output.classification:
+            array, datatype = classes(array, output.classification, self._spec.classes), "BYTES"
+            parameters, data_opening = b"", b',"data":'
+            opening = _opening(self._spec.name, datatype)
+        opening += orjson.dumps(array.shape)
+        if not output.binary:
+            return opening + data_opening + self._data(array) + b"}"
+        raw.append(encode_raw(array, datatype))
+        size = b'"binary_data_size":%d' % len(raw[-1])
+        return opening + b',"parameters":{' + (parameters + b"," + size if parameters else size) + b"}}"
+
     def _remember(self, shape: tuple[int, ...]) -> bytes:
         if len(self._heads) >= _SHAPES_KEPT:
             self._heads.clear()
-        head = self._opening + orjson.dumps(shape) + b',"data":'
+        head = self._opening + orjson.dumps(shape) + self._data_opening
         self._heads[shape] = head
         return head
 
     def _data(self, array: Array) -> bytes:
-        if array.dtype.kind not in "fiub":
+        if array.dtype.kind == "O":
             return orjson.dumps([self._text(item) for item in array.reshape(-1)])
+        if array.dtype.kind not in "fiub":
+            return orjson.dumps(list(map(str, array.reshape(-1))))
         # orjson wants contiguous memory; results of ONNX Runtime nearly always are.
-        flat = np.ascontiguousarray(array).reshape(-1)
+        flat = array.reshape(-1) if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(-1)
         data = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
-        # It writes null for what JSON has no number for; among numbers, nothing else looks like it.
+        # It writes null for what JSON has no number for; among numbers, nothing else has an n in it.
         if b"n" in data:
-            raise UnencodableOutput(f"output {self._spec.name!r} holds NaN or an infinity, which JSON cannot carry")
+            raise UnencodableOutput(
+                f"output {self._spec.name!r} holds NaN or an infinity, which JSON cannot carry; "
+                "ask for it as binary data to see it"
+            )
         return data
 
     def _text(self, item: object) -> str:
@@ -86,10 +117,17 @@ class _TensorEncoder:
             try:
                 return item.decode("utf-8")
             except UnicodeDecodeError:
-                raise UnencodableOutput(f"output {self._spec.name!r} holds bytes that are not UTF-8 text") from None
+                raise UnencodableOutput(
+                    f"output {self._spec.name!r} holds bytes that are not UTF-8 text, which JSON cannot carry; "
+                    "ask for it as binary data"
+                ) from None
         return str(item)
 
 
 def encode_error(message: str) -> bytes:
     """Return the body of every answer that is not a 2xx."""
     return orjson.dumps({"error": message.encode("utf-8", "replace").decode("utf-8")})
+
+
+def _opening(name: str, datatype: str) -> bytes:
+    return b'{"name":%s,"datatype":%s,"shape":' % (orjson.dumps(name), orjson.dumps(datatype))

@@ -1,0 +1,294 @@
+"""A connection whose plain requests are answered as soon as they have arrived, without a task for each."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.web_protocol import RequestHandler
+
+from penstock_server.http_server import KEEPALIVE_SECONDS, error_reply
+
+#: A connection is cut when the headers of a request do not arrive within this time after its first byte.
+HEAD_SECONDS_MAX = 10.0
+BODY_SECONDS_MAX = 30.0
+#: Larger answers are handed over in two parts instead of being copied into one.
+_ONE_WRITE_BYTES_MAX = 64 * 1024
+#: A client that sends on while it waits for an answer is heard again after that.
+_HELD_BYTES_MAX = 256 * 1024
+_HEAD_BYTES_MAX = 2048
+_HEADS_KEPT = 512
+_END = b"\r\n\r\n"
+#: What is used of aiohttp beyond its documentation. Where it is gone, all requests go aiohttp's own way.
+_RELIED_ON = ("_waiter", "_messages", "_force_close", "_close", "_next_keepalive_close_time")
+_UNKNOWN = -1
+_DIGITS_MAX = 18
+
+Reply = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainHead:
+    """The headers of a request that a connection may answer by itself; ``coding``: of a large answer, empty: none."""
+
+    body_bytes: int
+    json_bytes: int | None
+    coding: str
+
+
+class Exchange(Protocol):
+    """Answers the plain requests of connections."""
+
+    def plain_head(self, message: Any) -> PlainHead | None:
+        """Return what matters of the headers, or None where aiohttp has to handle the request."""
+
+    def reply(self, head: PlainHead, body: bytes, *, close: bool) -> Reply | Awaitable[Reply]:
+        """Return head and body of the answer, at once or later; neither raises."""
+
+    def too_slow(self, what: str, seconds: float) -> Reply:
+        """Return the answer to a client that was too slow."""
+
+
+class Owner(Protocol):
+    """The server that a connection belongs to."""
+
+    def begin(self) -> None:
+        """Count a request in progress."""
+
+    def end(self) -> None:
+        """Count it no more."""
+
+    def leaving(self, connection: Any) -> bool:
+        """Return whether the connection should end with its next answer."""
+
+
+def fast_way_open() -> bool:
+    """Return whether this aiohttp has what the fast way relies on."""
+    return set(_RELIED_ON) <= set(RequestHandler.__slots__)
+
+
+class Connection(RequestHandler):
+    """Answers plain requests by itself; all else goes aiohttp's way.
+
+    aiohttp wakes one task per connection, makes another one per request, a request object, a response
+    object, and writes head and body apart: together more than the model takes. A plain request (a
+    POST to infer, with its length, nothing to negotiate) that is completely there needs none of it.
+
+    Clients that keep a connection send the same bytes of headers again and again: once aiohttp's
+    parser has taken them, the same bytes mean the same, so they are looked up and not parsed. That
+    needs the parser to be between two messages, which ``_missing`` keeps book of: how many bytes of
+    the message that it reads are still to come, ``_UNKNOWN`` if nobody knows, and then never again.
+    """
+
+    __slots__ = ("_answering", "_body", "_body_head", "_exchange", "_heads", "_held", "_missing", "_owner", "_timer")
+
+    def __init__(
+        self, manager: Any, exchange: Exchange, owner: Owner, heads: dict[bytes, PlainHead], **options: Any
+    ) -> None:
+        super().__init__(manager, **options)
+        self._exchange = exchange
+        self._owner = owner
+        self._heads = heads
+        self._missing = 0 if fast_way_open() else _UNKNOWN
+        self._answering: asyncio.Task[None] | None = None
+        self._held: list[bytes] = []
+        self._body_head: PlainHead | None = None
+        self._body: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+        if not data:
+            super().data_received(data)  # it calls itself so, to go on with what it has put aside
+        elif self._answering is not None:
+            self._hold(data)
+        elif self._body_head is not None:
+            self._take_body(self._body_head, data)
+        elif self._missing or not self._idle() or not self._take_known(data):
+            self._take_new(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End what was going on."""
+        self._stop_timer()
+        if self._answering is not None:
+            self._answering.cancel()
+        elif self._body_head is not None:
+            self._body_head = None
+            self._owner.end()
+        super().connection_lost(exc)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Answer what cannot be parsed as HTTP as every other error: in JSON."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        if isinstance(exc, LineTooLong) or "Too many headers" in (message or ""):
+            status = 431
+        elif "content-encoding" in str(message or "").lower():
+            status = 415
+        response = error_reply(status, f"this is not a request that can be read: {message or exc or 'internal error'}")
+        response.force_close()
+        return response
+
+    def _process_keepalive(self) -> None:
+        if self._answering is not None or self._body_head is not None:
+            self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_SECONDS
+        super()._process_keepalive()
+
+    def _idle(self) -> bool:
+        """Return whether aiohttp waits for a request and the client takes what is written."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not (self._paused or self._force_close or self._close)
+
+    def _take_known(self, data: bytes) -> bool:
+        """Take a request whose head has been parsed before; return whether it was one."""
+        end = data.find(_END)
+        head = self._heads.get(data[:end]) if end > 0 else None
+        if head is None:
+            return False
+        begin = end + len(_END)
+        have = len(data) - begin
+        if have == head.body_bytes:
+            self._answer(head, data[begin:])
+        elif have < head.body_bytes:
+            self._owner.begin()
+            self._body_head = head
+            self._body = [data[begin:]]
+            self._missing = head.body_bytes - have
+            self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._cut, "body", BODY_SECONDS_MAX)
+        else:
+            return False
+        return True
+
+    def _take_body(self, head: PlainHead, data: bytes) -> None:
+        """Take a part of the body of a request whose head is known."""
+        missing = self._missing - len(data)
+        if missing > 0:
+            self._missing = missing
+            self._body.append(data)
+            return
+        self._stop_timer()
+        self._missing = 0
+        rest = data[missing:] if missing else b""
+        self._body.append(data[:missing] if missing else data)
+        body, self._body, self._body_head = b"".join(self._body), [], None
+        self._owner.end()
+        self._answer(head, body)
+        if rest:
+            self.data_received(rest)
+
+    def _take_new(self, data: bytes) -> None:
+        """Have aiohttp parse what has arrived, and answer it here if that is all it takes."""
+        between, idle = self._missing == 0, self._idle()
+        waiter = self._waiter
+        self._waiter = None  # so that nobody is woken yet
+        super().data_received(data)
+        self._waiter = waiter
+        if idle and between and self._take_parsed(data):
+            return
+        if self._messages and waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if between:
+            self._missing = self._still_missing(data)
+        elif self._missing > 0:
+            self._missing = max(self._missing - len(data), _UNKNOWN)
+        self._time_head(idle=idle)
+
+    def _take_parsed(self, data: bytes) -> bool:
+        """Answer the only request that has been parsed, if it is plain and complete."""
+        if len(self._messages) != 1:
+            return False
+        message, payload = self._messages[0]
+        if not isinstance(message, RawRequestMessage):
+            return False  # it could not be parsed
+        end = data.find(_END)
+        if not data.startswith(b"POST /") or b"\n" in data[:end].replace(b"\r\n", b"") or not payload.is_eof():
+            return False
+        head = self._exchange.plain_head(message)
+        if head is None or len(data) != end + len(_END) + head.body_bytes:
+            return False
+        self._messages.clear()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        if end <= _HEAD_BYTES_MAX:
+            if len(self._heads) >= _HEADS_KEPT:
+                self._heads.clear()
+            self._heads[data[:end]] = head
+        self._answer(head, payload.read_nowait() if head.body_bytes else b"")
+        return True
+
+    def _still_missing(self, data: bytes) -> int:
+        """Return how much of the message that began with ``data`` is still to come, if that is plain."""
+        if len(self._messages) != 1:
+            return _UNKNOWN
+        message = self._messages[0][0]
+        end = data.find(_END)
+        if end < 0 or not isinstance(message, RawRequestMessage) or message.chunked or message.upgrade:
+            return _UNKNOWN
+        if b"\n" in data[:end].replace(b"\r\n", b"") or data[:1] in b"\r\n":
+            return _UNKNOWN
+        length = message.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdecimal() and len(length) <= _DIGITS_MAX):
+            return _UNKNOWN
+        return max(int(length) - (len(data) - end - len(_END)), _UNKNOWN)
+
+    def _answer(self, head: PlainHead, body: bytes) -> None:
+        close = self._owner.leaving(self)
+        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_SECONDS
+        reply = self._exchange.reply(head, body, close=close)
+        if isinstance(reply, tuple):
+            self._write(reply, close=close)
+            return
+        self._owner.begin()
+        self._answering = self._loop.create_task(self._answer_later(reply, close=close))
+
+    async def _answer_later(self, reply: Awaitable[Reply], *, close: bool) -> None:
+        try:
+            made = await reply
+        finally:
+            self._answering = None
+            self._owner.end()
+        self._write(made, close=close)
+        held, self._held = b"".join(self._held), []
+        if held and self.transport is not None:
+            if len(held) > _HELD_BYTES_MAX:
+                self.transport.resume_reading()
+            self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what a client sends before it has its answer."""
+        self._held.append(data)
+        if sum(map(len, self._held)) > _HELD_BYTES_MAX and self.transport is not None:
+            self.transport.pause_reading()
+
+    def _write(self, reply: Reply, *, close: bool) -> None:
+        transport = self.transport
+        if transport is None:
+            return
+        head, body = reply
+        if len(body) <= _ONE_WRITE_BYTES_MAX:
+            transport.write(head + body)
+        else:
+            transport.writelines((head, body))
+        if close:
+            self.force_close()
+
+    def _time_head(self, *, idle: bool) -> None:
+        """Cut clients that send their headers too slowly."""
+        if self._messages or not idle:
+            self._stop_timer()
+        elif self._timer is None and self._missing:
+            self._timer = self._loop.call_later(HEAD_SECONDS_MAX, self._cut, "headers", HEAD_SECONDS_MAX)
+
+    def _cut(self, what: str, seconds: float) -> None:
+        self._timer = None
+        self._write(self._exchange.too_slow(what, seconds), close=True)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

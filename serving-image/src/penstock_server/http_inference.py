@@ -1,0 +1,197 @@
+"""Inference requests over HTTP: what their headers ask for, their bodies, and their answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from aiohttp import HttpVersion11, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from penstock_server import compression, routes
+from penstock_server.connection import BODY_SECONDS_MAX, PlainHead, Reply
+from penstock_server.http_server import NOT_READY, SERVER_HEADER, ErrorLog
+from penstock_server.inference import Answer, Inference, refusal
+from penstock_server.lifecycle import Lifecycle, State
+from penstock_server.metrics import Metrics
+from penstock_server.protocol import JSON_BYTES_HEADER, InferRequest
+from penstock_server.routes import Call, Route
+from penstock_server.wire import Wire, headers
+
+BODY_BYTES_MAX = 32 * 1024 * 1024
+_CODINGS = {"gzip", "deflate"}
+_DIGITS_MAX = 18
+
+
+class Unknown(Protocol):
+    """Says why a route names nothing that is served here, None: it does."""
+
+    def __call__(self, route: Route) -> str | None:
+        """Return the message."""
+
+
+class HttpInference:
+    """Answers inference requests, plain ones by themselves and others through aiohttp."""
+
+    def __init__(self, *, unknown: Unknown, lifecycle: Lifecycle, metrics: Metrics) -> None:
+        self._unknown = unknown
+        self._lifecycle = lifecycle
+        self._metrics = metrics
+        self._log: ErrorLog | None = None
+        self._wire = Wire()
+        self._inference: Inference | None = None
+
+    def serve_with(self, inference: Inference) -> None:
+        """Answer from now on."""
+        self._inference = inference
+
+    def log_to(self, log: ErrorLog) -> None:
+        """Tell mistakes of ours from now on."""
+        self._log = log
+
+    def plain_head(self, message: Any) -> PlainHead | None:
+        """Return what matters of the headers, or None where aiohttp has to handle the request."""
+        if message.method != "POST" or message.version != HttpVersion11 or message.should_close:
+            return None
+        if message.chunked or message.upgrade or message.compression:
+            return None
+        given = message.headers
+        if "Expect" in given or "Content-Encoding" in given:
+            return None
+        length, json_bytes = given.get("Content-Length", ""), given.get(JSON_BYTES_HEADER)
+        if not is_count(length) or int(length) > BODY_BYTES_MAX or not is_count(json_bytes or "0"):
+            return None
+        route = routes.find(message.path)
+        if route is None or route.call is not Call.INFER or self._unknown(route) is not None:
+            return None
+        return PlainHead(
+            body_bytes=int(length),
+            json_bytes=None if json_bytes is None else int(json_bytes),
+            coding=compression.wanted(given.get("Accept-Encoding", "")),
+        )
+
+    def reply(self, head: PlainHead, body: bytes, *, close: bool) -> Reply | Awaitable[Reply]:
+        """Return head and body of the answer, at once or later; neither raises."""
+        started = time.perf_counter()
+        inference = self._ready()
+        try:
+            answer = inference.answer_now(body, head.json_bytes) if isinstance(inference, Inference) else inference
+        except Exception as error:  # noqa: BLE001 - the top of the request loop
+            answer = self._mistake(error)
+        if isinstance(answer, InferRequest):
+            return self._reply_later(self._later(answer), head, started, close=close)
+        if head.coding and len(answer.body) >= compression.COMPRESSED_BYTES_MIN:
+            return self._reply_later(_done(answer), head, started, close=close)
+        self._metrics.answered(answer.status, time.perf_counter() - started)
+        return self._wire.head(answer, close=close), answer.body
+
+    def too_slow(self, what: str, seconds: float) -> Reply:
+        """Return the answer to a client that was too slow."""
+        answer = refusal(408, f"the {what} did not arrive within {seconds:g} s")
+        self._metrics.rejected("too_slow")
+        return self._wire.head(answer, close=True), answer.body
+
+    async def respond(self, request: web.BaseRequest, route: Route) -> web.Response:
+        """Return the answer to a request that came through aiohttp."""
+        started = time.perf_counter()
+        answer = await self._answer(request, route)
+        coding = compression.wanted(request.headers.get("Accept-Encoding", ""))
+        answer, coding = await _compressed(answer, coding)
+        self._metrics.answered(answer.status, time.perf_counter() - started)
+        response = web.Response(
+            status=answer.status, body=answer.body, headers={**SERVER_HEADER, **headers(answer, encoding=coding)}
+        )
+        if answer.status in _UNREAD:
+            response.force_close()  # what is left of the body is not worth reading
+        return response
+
+    async def _answer(self, request: web.BaseRequest, route: Route) -> Answer:
+        unknown = self._unknown(route)
+        if unknown is not None:
+            self._metrics.rejected("unknown_model")
+            return refusal(404, unknown)
+        inference = self._ready()
+        if isinstance(inference, Answer):
+            return inference
+        json_bytes = request.headers.get(JSON_BYTES_HEADER)
+        if json_bytes is not None and not is_count(json_bytes):
+            self._metrics.rejected("bad_request")
+            return refusal(400, f"{JSON_BYTES_HEADER} must be a whole number of bytes, not {json_bytes[:40]!r}")
+        body = await _body(request)
+        if isinstance(body, Answer):
+            self._metrics.rejected("too_large" if body.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "bad_body")
+            return body
+        return await inference.answer(body, None if json_bytes is None else int(json_bytes))
+
+    def _ready(self) -> Inference | Answer:
+        # A server that drains still answers: clients learn later than it does that they should leave.
+        if self._inference is None or self._lifecycle.state is State.LOADING:
+            self._metrics.rejected("not_ready")
+            return refusal(503, NOT_READY[State.LOADING], retry_after_seconds=1)
+        return self._inference
+
+    async def _later(self, request: InferRequest) -> Answer:
+        if self._inference is None:
+            raise RuntimeError("a request was decoded without a model")
+        try:
+            return await self._inference.answer_later(request)
+        except Exception as error:  # noqa: BLE001 - the top of the request loop
+            return self._mistake(error)
+
+    async def _reply_later(
+        self, answering: Awaitable[Answer], head: PlainHead, started: float, *, close: bool
+    ) -> Reply:
+        answer, coding = await _compressed(await answering, head.coding)
+        self._metrics.answered(answer.status, time.perf_counter() - started)
+        return self._wire.head(answer, encoding=coding, close=close), answer.body
+
+    def _mistake(self, error: Exception) -> Answer:
+        if self._log is not None:
+            self._log("internal-error", call="infer", error=repr(error))
+        return refusal(500, "internal error; the server's log says more")
+
+
+def is_count(text: str) -> bool:
+    """Return whether a header holds a number of bytes that a body may have; int would take more, and fail on others."""
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
+
+
+_UNREAD = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+
+
+async def _done(answer: Answer) -> Answer:
+    return answer
+
+
+async def _compressed(answer: Answer, coding: str) -> tuple[Answer, str]:
+    """Return the answer, compressed where that is wanted and worth it, and how."""
+    if not coding or len(answer.body) < compression.COMPRESSED_BYTES_MIN:
+        return answer, ""
+    return answer._replace(body=await compression.compress(answer.body, coding)), coding
+
+
+async def _body(request: web.BaseRequest) -> bytes | Answer:
+    """Return the body, or the refusal where it is too large, too slow, damaged or in a coding that nobody knows."""
+    coding = request.headers.get("Content-Encoding", "identity").lower()
+    if coding not in _CODINGS and coding != "identity":
+        return refusal(415, f"the body has Content-Encoding {coding!r}; send it with gzip, deflate or none")
+    if (request.content_length or 0) > BODY_BYTES_MAX:
+        return _too_large()
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written so far is not part of the answer that follows.
+        request.writer.output_size = 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS_MAX):
+            return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return _too_large()
+    except TimeoutError:
+        return refusal(408, f"the body did not arrive within {BODY_SECONDS_MAX:g} s")
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        return refusal(400, f"the body cannot be read: {error}")
+
+
+def _too_large() -> Answer:
+    return refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
