@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import replace
+from importlib import resources
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +22,8 @@ from penstock_contract.counts import (
     since,
     total,
 )
+from penstock_contract.profile import layout_of
+from penstock_contract.profile import parse as parse_profile
 
 LAYOUT = Layout(names=("inputs/a", "outputs/y"), bins=(3, 2), inputs=(True, False), contributing=1, crossed=2)
 HASH = "sha256:1"
@@ -153,3 +156,13 @@ def test_counts_against_another_profile_are_refused() -> None:
 def test_what_is_no_snapshot_is_refused_with_the_reason(text: str, says: str) -> None:
     with pytest.raises(InvalidCounts, match=says):
         parse(text, LAYOUT, HASH)
+
+
+def test_what_pods_of_version_1_tell_is_still_read() -> None:
+    golden = resources.files("penstock_contract") / "golden" / "v1"
+    profile = parse_profile((golden / "profile.json").read_text(encoding="utf-8"))
+    got = parse((golden / "counts.json").read_text(encoding="utf-8"), layout_of(profile.columns), profile.hash)
+    assert got.counts == profile.counts
+    assert (got.seq, got.requests, got.dropped_rows, got.errors) == (7, 9, 1, {"400": 2})
+    assert (got.first_ts, got.last_ts) == (1763700000.25, 1763703600.5)
+    assert got.feedback.confusion == {"bad": {"good": 1}, "good": {"good": 2}}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -70,6 +71,12 @@ def with_column(**changes: Any) -> str:
 def test_a_profile_reads_back_as_it_was_written() -> None:
     assert parse(PROFILE.to_json()) == PROFILE
     assert parse(PROFILE.to_json()).to_json() == PROFILE.to_json()
+
+
+def test_what_version_1_wrote_is_still_written_and_read() -> None:
+    golden = (resources.files("penstock_contract") / "golden" / "v1" / "profile.json").read_text(encoding="utf-8")
+    assert parse(golden) == PROFILE
+    assert PROFILE.to_json() == golden
 
 
 def test_the_hash_covers_what_decides_where_a_value_is_counted() -> None:

@@ -12,5 +12,5 @@ class Observer(Protocol):
     def observe(self, request: InferRequest, outputs: Sequence[Array]) -> None:
         """Note one successful run. It is called on the thread that answers: it must take about a microsecond.
 
-        It must neither block nor raise, and must copy what it wants to keep.
+        It must neither block nor raise. It may keep the arrays as they are: nobody writes into them any more.
         """

@@ -12,8 +12,9 @@ from aiohttp import web
 from penstock_contract.termination import Reason
 from penstock_server import sample
 from penstock_server.admission import Admission
-from penstock_server.app import Identity, ModelServer
+from penstock_server.app import ModelServer
 from penstock_server.cpu import usable_cores
+from penstock_server.descriptions import Identity
 from penstock_server.grpc_service.port import GrpcPort
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
@@ -165,6 +166,7 @@ class Server:
         self._observation = observation
         self._metrics.add(observation.families)
         self._management.tell(observation.profile)
+        self._model_server.feedback.take_with(observation.label)
         return observation.observers
 
     async def _warm_up(self, session: Session, pace: Pace) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.penstock_server.profile.conftest import columns_of
 
 from penstock_contract.bins import bin_of
 from penstock_contract.counts import Counts
-from penstock_contract.profile import CLIP, FIXED_POINT, Column, Derived, Kind, Role, layout_of
+from penstock_contract.profile import CLIP, FIXED_POINT, Column, Derived, Kind, Role, layout_of, parse
 from penstock_server.profile import describe
 from penstock_server.profile.counting import Counter
 from penstock_server.profile.rows import Block
@@ -174,3 +175,18 @@ def test_memory_for_a_hundred_features_is_bounded(random: np.random.Generator) -
     unscored = [Column(**{name: getattr(column, name) for name in Column.__dataclass_fields__} | {"scores": ()})
                 for column in columns]  # fmt: skip
     assert Counter(unscored).nbytes < 70_000
+
+
+def test_rows_are_counted_as_version_1_counted_them() -> None:
+    """The golden profile's columns, and rows that give exactly the golden counts' bins."""
+    golden = resources.files("penstock_contract") / "golden" / "v1" / "profile.json"
+    profile = parse(golden.read_text(encoding="utf-8"))
+    amounts = np.array([0.25] * 5 + [1.0] * 4 + [np.nan], np.float32).reshape(-1, 1)
+    cities = np.array(["Köln"] * 6 + ["Ulm"] * 3 + ["Elm"], dtype=object).reshape(-1, 1)
+    scores = np.array([0.5] * 4 + [0.75] * 6, np.float32).reshape(-1, 1)
+    rows = Block(rows=10, inputs={"x": amounts, "city": cities}, outputs={"score": scores})
+    got = counted(rows, columns=profile.columns)
+    assert [one.bins for one in got.columns] == [one.bins for one in profile.counts.columns]
+    assert got.columns[0].missing == profile.counts.columns[0].missing == 1
+    assert got.columns[0].sum == 5 * -307 + 4 * 1229
+    assert got.cross == (5 * 40 * 40 + 4 * 40 * 40,)

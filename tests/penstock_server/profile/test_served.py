@@ -1,0 +1,142 @@
+"""A server process counts against its profile and tells it on the management port alone."""
+
+import gzip
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.penstock_server import onnx_models
+
+from penstock_contract import counts as wire
+from penstock_contract.profile import Profile, layout_of, parse
+
+MODEL = onnx_models.identity("FP32", [None, 2])
+ROWS = np.random.default_rng(5).normal(size=(60, 2)).astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A server on loopback."""
+
+    url: str
+    management_url: str
+    profile: Profile
+
+    def infer(self, row: list[float], **more: Any) -> dict[str, Any]:
+        tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32", "data": row}
+        return self.post("/v2/models/model/infer", {"inputs": [tensor], **more})
+
+    def post(self, path: str, message: Any) -> dict[str, Any]:
+        request = urllib.request.Request(self.url + path, json.dumps(message).encode())
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer: dict[str, Any] = json.load(response)
+            return answer
+
+    def counts(self) -> dict[str, Any]:
+        with urllib.request.urlopen(self.management_url + "/v1/profile", timeout=10) as response:
+            message: dict[str, Any] = json.load(response)
+            return message
+
+    def snapshot(self) -> wire.Snapshot:
+        return wire.parse(json.dumps(self.counts()), layout_of(self.profile.columns), self.profile.hash)
+
+
+Start = Callable[..., Served]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Return a function that builds a profile with the command and serves the model beside it."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*, damage: bool = False) -> Served:
+        model, data, profile = tmp_path / "model.onnx", tmp_path / "rows.npz", tmp_path / "profile.json"
+        model.write_bytes(MODEL.SerializeToString())
+        np.savez(data, x=ROWS)
+        command = [sys.executable, "-m", "penstock_server.profile", str(model), str(data), "-o", str(profile), "-q"]
+        subprocess.run(command, check=True, timeout=60)
+        text = profile.read_text()
+        if damage:
+            profile.write_text(text.replace('"rows"', '"row"'))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "penstock_server", str(model), "--port", "0", "--management-port", "0"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+        processes.append(process)
+        assert process.stdout is not None
+        said = ""
+        while "Try it" not in said:
+            line = process.stdout.readline()
+            assert line, said
+            said += line
+        url, management = re.search(r"(http://\S+)/v2/models", said), re.search(r"(http://\S+)/metrics", said)
+        assert url is not None
+        assert management is not None
+        return Served(url=url[1], management_url=management[1], profile=parse(text))
+
+    yield begin
+    for process in processes:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def test_requests_are_counted_against_the_profile_beside_the_model(start: Start) -> None:
+    served = start()
+    for row in ROWS.tolist():
+        served.infer(row)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        served.infer([1.0])
+    refused.value.close()
+    got = served.snapshot()
+    assert got.counts == served.profile.counts
+    assert (got.requests, got.errors) == (60, {"400": 1})
+
+
+def test_a_damaged_profile_never_stops_serving(start: Start) -> None:
+    served = start(damage=True)
+    served.infer([1.0, 2.0])
+    message = served.counts()
+    assert "profile.json: its counts: 'rows' must hold whole numbers" in message["profileError"]
+    assert message["plain"]["rows"] == 1
+    with urllib.request.urlopen(served.management_url + "/metrics", timeout=10) as response:
+        assert re.search(r"^penstock_profile_unusable\{.*\} 1\.0$", response.read().decode(), re.MULTILINE)
+
+
+def test_the_counts_are_compressed_for_who_can_read_that(start: Start) -> None:
+    served = start()
+    for row in ROWS.tolist():
+        served.infer(row)
+    request = urllib.request.Request(served.management_url + "/v1/profile", headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert json.loads(gzip.decompress(response.read()))["schema"] == wire.SCHEMA
+
+
+def test_clients_on_the_public_port_cannot_read_the_counts(start: Start) -> None:
+    served = start()
+    with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(served.url + "/v1/profile"):
+        pass
+    with refused.value:
+        assert refused.value.code == 404
+
+
+def test_a_label_finds_its_prediction(start: Start) -> None:
+    served = start()
+    served.infer([1.0, 2.0], id="a")
+    served.infer([2.0, 1.0], id="b")
+    labels = [{"requestId": "a", "label": 1}, {"requestId": "b", "label": 1}, {"requestId": "z", "label": 1}]
+    told = served.post("/v1/feedback", labels)
+    assert (told["matched"], told["unmatched"], told["unmatchedIds"]) == (2, 1, ["z"])
+    feedback = served.snapshot().feedback
+    assert feedback.confusion == {"0": {"1": 1}, "1": {"1": 1}}
+    assert feedback.accuracy == 0.5
