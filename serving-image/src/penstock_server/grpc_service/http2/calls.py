@@ -109,7 +109,10 @@ class GrpcCalls:
         if call is None:
             return
         if call.unary is None:
-            if call.conversation is not None:
+            if call.held:
+                self._release(call)
+                self._refuse(stream, Status.INVALID_ARGUMENT, "the request ends in the middle of a message")
+            elif call.conversation is not None:
                 call.conversation.end()
             return
         self._held -= call.held
@@ -162,7 +165,9 @@ class GrpcCalls:
             if stream.call is not None:
                 self._failed(stream, error)
         else:
-            if stream.call is not None:
+            call: Call | None = stream.call
+            if call is not None:
+                self._forget(call)
                 self._send(stream, None)
                 stream.connection.finish(stream, _TRAILERS)
 
@@ -188,10 +193,14 @@ class GrpcCalls:
             return None
         return max(0.0, seconds - (asyncio.get_running_loop().time() - stream.started))
 
-    def _release(self, call: Call) -> None:
+    def _forget(self, call: Call) -> None:
+        """Count what is kept of a request no more."""
         self._held -= call.held
         call.held = 0
         call.buffer = []
+
+    def _release(self, call: Call) -> None:
+        self._forget(call)
         if call.task is not None:
             call.task.cancel()
 
@@ -210,6 +219,8 @@ class GrpcCalls:
         """End a call with a status and no message."""
         call: Call | None = stream.call
         begun = call is not None and call.begun
+        if call is not None:
+            self._forget(call)
         trailers = headers.encode(
             ((b"grpc-status", str(int(status)).encode()), (b"grpc-message", _details(message)), *more)
         )
