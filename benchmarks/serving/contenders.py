@@ -18,7 +18,6 @@ from benchmarks.serving.processes import ServerFailed, free_port
 from penstock_contract.environment import GRPC_OFF, ServingEnvironment
 
 _PEERS = Path(__file__).parent / "peers"
-_ONNX_RUNTIME = "onnxruntime==1.31.1"
 #: One of many slow requests at a time must not end a round.
 _REQUEST_SECONDS_MAX = 30
 _KSERVE_QUIET = {
@@ -152,7 +151,7 @@ def _bare(subject: Subject, folder: Path) -> Start:
 
 
 def _mlserver(subject: Subject, folder: Path) -> Start:
-    python = python_of("mlserver", ("mlserver==1.7.1", _ONNX_RUNTIME))
+    python = _peer_python("mlserver")
     port, grpc_port, metrics_port = free_port(), free_port(), free_port()
     shutil.copy(_PEERS / "mlserver_runtime.py", folder)
     settings = {
@@ -176,7 +175,7 @@ def _mlserver(subject: Subject, folder: Path) -> Start:
 
 
 def _kserve(subject: Subject, folder: Path, *, logs: bool) -> Start:
-    python = python_of("kserve", ("kserve==0.21.0", _ONNX_RUNTIME))
+    python = _peer_python("kserve")
     port = free_port()
     command = [str(python), str(_PEERS / "kserve_model.py"), "--model_path", str(subject.path), "--model_name"]
     command += [wire.MODEL_NAME, "--http_port", str(port), "--enable_grpc", "false"]
@@ -189,7 +188,7 @@ def _kserve(subject: Subject, folder: Path, *, logs: bool) -> Start:
 
 def _litserve(subject: Subject, folder: Path) -> Start:
     del folder
-    python = python_of("litserve", ("litserve==0.2.19", _ONNX_RUNTIME))
+    python = _peer_python("litserve")
     port = free_port()
     command = (str(python), str(_PEERS / "litserve_api.py"), str(port))
     # Its worker is another process, which imports the API anew: the model's path goes there by the environment.
@@ -198,7 +197,7 @@ def _litserve(subject: Subject, folder: Path) -> Start:
 
 
 def _bentoml(subject: Subject, folder: Path) -> Start:
-    python = python_of("bentoml", ("bentoml==1.4.39", _ONNX_RUNTIME))
+    python = _peer_python("bentoml")
     port = free_port()
     shutil.copy(_PEERS / "bentoml_service.py", folder)
     configuration = folder / "bentoml.yaml"
@@ -216,6 +215,11 @@ def _bentoml(subject: Subject, folder: Path) -> Start:
         port=port,
         ready_path="/readyz",
     )
+
+
+def _peer_python(name: str) -> Path:
+    file = _PEERS / "requirements" / f"{name}.txt"
+    return python_of(name, ("-r", str(file.relative_to(ROOT))), also=file.read_text())
 
 
 def _environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
