@@ -109,11 +109,7 @@ class GrpcCalls:
         if call is None:
             return
         if call.unary is None:
-            if call.held:
-                self._release(call)
-                self._refuse(stream, Status.INVALID_ARGUMENT, "the request ends in the middle of a message")
-            elif call.conversation is not None:
-                call.conversation.end()
+            self._end_conversation(stream, call)
             return
         self._held -= call.held
         try:
@@ -136,6 +132,13 @@ class GrpcCalls:
             self._failed(stream, error)
         else:
             stream.connection.respond(stream, _HEAD, _PREFIX.pack(0, len(result)) + result, _TRAILERS)
+
+    def _end_conversation(self, stream: Stream, call: Call) -> None:
+        if call.held:
+            self._release(call)
+            self._refuse(stream, Status.INVALID_ARGUMENT, "the request ends in the middle of a message")
+        elif call.conversation is not None:
+            call.conversation.end()
 
     def abort(self, stream: Stream) -> None:
         """End the run of a call that nobody waits for."""
