@@ -1,10 +1,11 @@
 """A file in an object store: Amazon's and its like, Google's, Azure's."""
 
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
@@ -13,12 +14,13 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from penstock_contract.termination import Reason
 from penstock_server.fetch import addresses
+from penstock_server.fetch.checking_proxy import CheckingProxy
 from penstock_server.fetch.failure import ContentChanged, FetchFailed, unavailable
 from penstock_server.fetch.source import CHUNK_BYTES, Position, Stream
 
 Store = S3Store | GCSStore | AzureStore
 
-CONNECT_TIMEOUT = timedelta(seconds=5)
+_CONNECT_TIMEOUT = timedelta(seconds=5)
 _XML_ERROR = re.compile(r"<Code>([^<]*)</Code>\s*<Message>([^<]*)</Message>")
 _ABSENT = {"", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "BlobNotFound", "ContainerNotFound"}
 #: What the client says where a store answers with the whole object although a part was asked for.
@@ -30,11 +32,27 @@ _PORTS = {"http": 80, "https": 443}
 class StoreAccess:
     """How to reach a store. ``endpoint`` is a URL from the Secret, empty: the provider's own; ``signed``: with keys."""
 
-    connect: Callable[[], Store]
+    kind: type[S3Store] | type[GCSStore] | type[AzureStore]
+    bucket: str
+    config: Mapping[str, Any]
+    timeout_seconds: float
     endpoint: str
     endpoint_name: str
     signed: bool
     redact: Callable[[str], str]
+
+    def connect(self, proxy_url: str = "") -> Store:
+        """Return the client, which goes through the proxy if one is given."""
+        client: dict[str, Any] = {
+            "allow_http": self.endpoint.startswith("http://"),
+            "connect_timeout": _CONNECT_TIMEOUT,
+            "timeout": timedelta(seconds=self.timeout_seconds),
+            **({"proxy_url": proxy_url} if proxy_url else {}),
+        }
+        # TypedDicts there, built up by steps here. Attempts are counted and told in one place for all sources.
+        store: Any = self.kind
+        made: Store = store(self.bucket, config=self.config, client_options=client, retry_config={"max_retries": 0})
+        return made
 
 
 class ObjectSource:
@@ -49,37 +67,41 @@ class ObjectSource:
     async def open(self, position: Position | None = None) -> AsyncIterator[Stream]:
         """Yield the object; raise FetchFailed with what the store said."""
         await check_endpoint(self._access.endpoint_name, self._access.endpoint)
-        store = self._connected()
-        try:
-            result = await self._get(store, position)
-            meta = result.meta
-            yield Stream(
-                size=int(meta["size"]),
-                chunks=_chunks(result),
-                start=int(result.range[0]),
-                tag=meta.get("e_tag") or "",
-            )
-        except PreconditionError as error:
-            raise ContentChanged(self._shown) from error
-        except FileNotFoundError as error:
-            # Some stores say 404 to an access key that they do not know.
-            if _code(error) not in _ABSENT:
-                raise self._forbidden(error) from error
-            raise FetchFailed(Reason.SOURCE_NOT_FOUND, f"there is no {self._shown}: {self._words(error)}") from error
-        except (PermissionDeniedError, UnauthenticatedError) as error:
-            raise self._forbidden(error) from error
-        except (BaseError, OSError, ValueError) as error:
-            if position is not None and _NO_RANGES in str(error):
-                raise ContentChanged(self._shown) from error
-            raise unavailable(f"{self._shown}: {self._words(error)}") from error
+        proxy = CheckingProxy()
+        async with proxy.running() as proxy_url:
+            store = self._connected(proxy_url)
+            try:
+                result = await self._get(store, position)
+                yield Stream(
+                    size=int(result.meta["size"]),
+                    chunks=_chunks(result),
+                    start=int(result.range[0]),
+                    tag=result.meta.get("e_tag") or "",
+                )
+            except (BaseError, OSError, ValueError) as error:
+                raise proxy.refused or self._failure(error, position) from error
 
-    def _connected(self) -> Store:
+    def _connected(self, proxy_url: str) -> Store:
         try:
-            return self._access.connect()
+            return self._access.connect(proxy_url)
         except (BaseError, ValueError) as error:
             raise FetchFailed(
                 Reason.INVALID_CONFIGURATION, f"{self._shown}: the Secret cannot be used: {self._words(error)}"
             ) from error
+
+    def _failure(self, error: BaseException, position: Position | None) -> FetchFailed:
+        match error:
+            case PreconditionError():
+                return ContentChanged(self._shown)
+            case FileNotFoundError() if _code(error) in _ABSENT:
+                return FetchFailed(Reason.SOURCE_NOT_FOUND, f"there is no {self._shown}: {self._words(error)}")
+            # Some stores say 404 to an access key that they do not know.
+            case FileNotFoundError() | PermissionDeniedError() | UnauthenticatedError():
+                return self._forbidden(error)
+            case _ if position is not None and _NO_RANGES in str(error):
+                return ContentChanged(self._shown)
+            case _:
+                return unavailable(f"{self._shown}: {self._words(error)}")
 
     async def _get(self, store: Store, position: Position | None) -> "obstore.GetResult":
         if position is None:

@@ -1,8 +1,6 @@
 """How the keys of a Secret become access to an object store."""
 
 import json
-from datetime import timedelta
-from functools import partial
 from typing import Any
 
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -11,12 +9,10 @@ from penstock_contract.termination import Reason
 from penstock_server.fetch.credentials import Credentials
 from penstock_server.fetch.failure import FetchFailed
 from penstock_server.fetch.location import StoredObject
-from penstock_server.fetch.object_source import CONNECT_TIMEOUT, ObjectSource, StoreAccess
+from penstock_server.fetch.object_source import ObjectSource, StoreAccess
 
 _DEFAULT_REGION = "us-east-1"
 _GOOGLE_KEYS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "gcloud-application-credentials.json")
-#: Attempts are counted and told in one place for all sources.
-_NO_RETRIES: Any = {"max_retries": 0}
 
 
 def object_source(location: StoredObject, credentials: Credentials, *, timeout_seconds: float) -> ObjectSource:
@@ -49,15 +45,11 @@ def _amazon(bucket: str, credentials: Credentials, timeout_seconds: float) -> St
     else:
         # Otherwise the client would ask the node's metadata service for credentials.
         config["skip_signature"] = True
-    connect = partial(
-        S3Store,
-        bucket,
-        config=config,  # type: ignore[arg-type]  # a TypedDict there, built up by steps here
-        client_options=_client(endpoint, timeout_seconds),
-        retry_config=_NO_RETRIES,
-    )
     return StoreAccess(
-        connect=connect,
+        kind=S3Store,
+        bucket=bucket,
+        config=config,
+        timeout_seconds=timeout_seconds,
         endpoint=endpoint,
         endpoint_name="AWS_ENDPOINT_URL",
         signed=signed,
@@ -77,15 +69,11 @@ def _google(bucket: str, credentials: Credentials, timeout_seconds: float) -> St
         config["skip_signature"] = True
     if endpoint:
         config["base_url"] = endpoint
-    connect = partial(
-        GCSStore,
-        bucket,
-        config=config,  # type: ignore[arg-type]  # as above
-        client_options=_client(endpoint, timeout_seconds),
-        retry_config=_NO_RETRIES,
-    )
     return StoreAccess(
-        connect=connect,
+        kind=GCSStore,
+        bucket=bucket,
+        config=config,
+        timeout_seconds=timeout_seconds,
         endpoint=endpoint,
         endpoint_name="GOOGLE_ENDPOINT_URL",
         signed=bool(name),
@@ -129,25 +117,13 @@ def _azure(container: str, credentials: Credentials, timeout_seconds: float) -> 
         config["skip_signature"] = True
     if endpoint:
         config["endpoint"] = endpoint
-    connect = partial(
-        AzureStore,
-        container,
-        config=config,  # type: ignore[arg-type]  # as above
-        client_options=_client(endpoint, timeout_seconds),
-        retry_config=_NO_RETRIES,
-    )
     return StoreAccess(
-        connect=connect,
+        kind=AzureStore,
+        bucket=container,
+        config=config,
+        timeout_seconds=timeout_seconds,
         endpoint=endpoint,
         endpoint_name="AZURE_ENDPOINT_URL",
         signed=signed,
         redact=credentials.redact,
     )
-
-
-def _client(endpoint: str, timeout_seconds: float) -> Any:
-    return {
-        "allow_http": endpoint.startswith("http://"),
-        "connect_timeout": CONNECT_TIMEOUT,
-        "timeout": timedelta(seconds=timeout_seconds),
-    }
