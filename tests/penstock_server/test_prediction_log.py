@@ -174,14 +174,9 @@ def test_a_store_without_credentials_that_were_mounted_says_so(tmp_path: Path) -
 def test_each_batch_is_an_object_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from obstore.store import LocalStore  # noqa: PLC0415 - what this test puts in the place of a store
 
-    from penstock_server.fetch import object_stores  # noqa: PLC0415
     from penstock_server.fetch.object_source import StoreAccess  # noqa: PLC0415
 
-    def local(*_: Any, **__: Any) -> StoreAccess:
-        connect: Any = lambda: LocalStore(tmp_path)  # noqa: E731
-        return StoreAccess(connect=connect, endpoint="", endpoint_name="", signed=False, redact=str)
-
-    monkeypatch.setattr(object_stores, "store_access", local)
+    monkeypatch.setattr(StoreAccess, "connect", lambda *_: LocalStore(tmp_path))
     sink = StoredFolder(scheme="s3", bucket="logs", folder="fraud/m-1", credentials_dir="")
     sink.write([b'{"n":1}\n', b'{"n":2}\n'])
     sink.write([b'{"n":3}\n'])
