@@ -13,7 +13,8 @@ from aiohttp import web
 from onnx import ModelProto
 
 from penstock_server.admission import Admission
-from penstock_server.app import Identity, ModelServer
+from penstock_server.app import ModelServer
+from penstock_server.descriptions import Identity
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.management import ManagementServer

@@ -12,6 +12,7 @@ from tests.penstock_server import onnx_models
 from tests.penstock_server.conftest import Serve, eventually
 
 from penstock_server import http_inference
+from penstock_server.descriptions import EXTENSIONS
 from penstock_server.lifecycle import Event
 
 IDENTITY = onnx_models.identity("FP32", [None, 2])
@@ -50,8 +51,8 @@ async def test_wanted_outputs_come_in_the_wanted_order(serve: Serve) -> None:
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v2", {"name": "penstock", "version": "9", "extensions": []}),
-        ("/v2/", {"name": "penstock", "version": "9", "extensions": []}),
+        ("/v2", {"name": "penstock", "version": "9", "extensions": list(EXTENSIONS)}),
+        ("/v2/", {"name": "penstock", "version": "9", "extensions": list(EXTENSIONS)}),
         ("/v2/health/live", {"live": True}),
         ("/v2/health/ready", {"ready": True, "live": True}),
         ("/v2/models", {"models": ["m"]}),

@@ -1,38 +1,32 @@
 """The protocol's calls over HTTP."""
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from typing import Any
 
+import orjson
 from aiohttp import web
 
-from penstock_server import routes
+from penstock_server import descriptions, openapi, routes
 from penstock_server.connections import Connections
+from penstock_server.descriptions import NOT_READY, Identity
 from penstock_server.http_feedback import HttpFeedback
-from penstock_server.http_inference import BODY_BYTES_MAX, HttpInference
+from penstock_server.http_inference import BODY_BYTES_MAX, HttpInference, read_body
 from penstock_server.http_server import (
-    NOT_READY,
-    SERVER_NAME,
+    JSON_HEADERS,
+    SERVER_HEADER,
     ErrorLog,
     error_reply,
     guarded,
     json_reply,
     server_options,
 )
-from penstock_server.inference import Inference
+from penstock_server.inference import Answer, Inference
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
 from penstock_server.routes import Call, Route
 
-PLATFORM = "onnx_onnxv1"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What the server says it serves."""
-
-    model_name: str
-    model_version: str
-    server_version: str
+#: The body of the one call that has one and is no inference.
+_INDEX_BYTES_MAX = 64 * 1024
 
 
 class ModelServer:
@@ -43,11 +37,13 @@ class ModelServer:
     ) -> None:
         self._identity = identity
         self._lifecycle = lifecycle
+        self._metrics = metrics
         self._max_age_seconds = max_connection_age_seconds
         self._infer = HttpInference(unknown=self._unknown, lifecycle=lifecycle, metrics=metrics)
         self.feedback = HttpFeedback()
         self._connections: Connections | None = None
         self._inference: Inference | None = None
+        self._openapi: bytes | None = None
 
     def serve_with(self, inference: Inference) -> None:
         """Answer inference calls from now on; to be called before the lifecycle turns ready."""
@@ -80,11 +76,8 @@ class ModelServer:
 
     async def _respond(self, request: web.BaseRequest) -> web.Response:
         route = routes.find(request.rel_url.raw_path)
-        if route is None and self.feedback.names(request.path):
-            return await self.feedback.respond(request)
         if route is None:
-            hint = f"inference is POST /v2/models/{self._identity.model_name}/infer"
-            return error_reply(404, f"there is nothing at {request.path!r}; {hint}")
+            return await self._respond_elsewhere(request)
         if request.method not in route.call.methods:
             allowed = ", ".join(route.call.methods)
             return error_reply(405, f"{route.call.value[1]} takes {allowed}, not {request.method}", {"Allow": allowed})
@@ -93,7 +86,17 @@ class ModelServer:
         unknown = self._unknown(route)
         if unknown is not None:
             return error_reply(404, unknown)
+        if route.call is Call.REPOSITORY_CHANGE:
+            return error_reply(501, "this server serves one model as long as it lives; deploy another one instead")
+        if route.call is Call.REPOSITORY_INDEX:
+            return await self._repository_index(request)
         return self._describe(route.call)
+
+    async def _respond_elsewhere(self, request: web.BaseRequest) -> web.Response:
+        if self.feedback.names(request.path):
+            return await self.feedback.respond(request)
+        hint = f"inference is POST /v2/models/{self._identity.model_name}/infer"
+        return error_reply(404, f"there is nothing at {request.path!r}; {hint}")
 
     def _unknown(self, route: Route) -> str | None:
         identity = self._identity
@@ -108,7 +111,7 @@ class ModelServer:
         identity, ready = self._identity, self._lifecycle.ready
         match call:
             case Call.SERVER_METADATA:
-                return json_reply({"name": SERVER_NAME, "version": identity.server_version, "extensions": []})
+                return json_reply(descriptions.server_metadata(identity))
             case Call.SERVER_LIVE:
                 return json_reply({"live": True})
             case Call.SERVER_READY:
@@ -117,22 +120,40 @@ class ModelServer:
                 return json_reply({"models": [identity.model_name]})
             case Call.MODEL_READY:
                 return self._readiness({"name": identity.model_name, "ready": ready})
+            case Call.MODEL_STATISTICS:
+                return json_reply(descriptions.model_statistics(identity, self._metrics.statistics()))
+            case Call.DOCS_PAGE:
+                return web.Response(body=openapi.page(), headers={**SERVER_HEADER, **openapi.page_headers()})
             case _:
-                return self._model_metadata()
+                return self._describe_model(call)
 
     def _readiness(self, body: dict[str, Any]) -> web.Response:
         if self._lifecycle.ready:
             return json_reply(body)
         return json_reply({**body, "error": NOT_READY[self._lifecycle.state]}, status=503)
 
-    def _model_metadata(self) -> web.Response:
+    def _describe_model(self, call: Call) -> web.Response:
         if self._inference is None:
             return error_reply(503, NOT_READY[State.LOADING], {"Retry-After": "1"})
         identity, session = self._identity, self._inference.session
-        body: dict[str, Any] = {"name": identity.model_name}
-        if identity.model_version:
-            body["versions"] = [identity.model_version]
-        body["platform"] = PLATFORM
-        body["inputs"] = [spec.to_wire() for spec in session.inputs]
-        body["outputs"] = [spec.to_json() for spec in session.outputs]
-        return json_reply(body)
+        if call is Call.MODEL_CONFIGURATION:
+            return json_reply(descriptions.model_configuration(identity, session.inputs, session.outputs))
+        if call is Call.MODEL_METADATA:
+            return json_reply(descriptions.model_metadata(identity, session.inputs, session.outputs))
+        if self._openapi is None:
+            document = openapi.document(**asdict(identity), inputs=session.inputs, outputs=session.outputs)
+            self._openapi = orjson.dumps(document)
+        return web.Response(body=self._openapi, headers=JSON_HEADERS)
+
+    async def _repository_index(self, request: web.BaseRequest) -> web.Response:
+        body = await read_body(request, bytes_max=_INDEX_BYTES_MAX)
+        if isinstance(body, Answer):
+            return web.Response(status=body.status, body=body.body, headers=JSON_HEADERS)
+        try:
+            asked = orjson.loads(body or b"{}")
+        except orjson.JSONDecodeError as error:
+            return error_reply(400, f"the body is not JSON: {error}")
+        ready_only = asked.get("ready", False) if isinstance(asked, dict) else None
+        if not isinstance(ready_only, bool):
+            return error_reply(400, "the body must be empty or a JSON object whose 'ready' is true or false")
+        return json_reply(descriptions.repository_index(self._identity, self._lifecycle.state, ready_only=ready_only))

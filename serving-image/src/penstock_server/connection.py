@@ -188,6 +188,7 @@ class Connection(RequestHandler):
         self._waiter = None  # so that nobody is woken yet
         super().data_received(data)
         self._waiter = waiter
+        self._tell_damage()
         if idle and between and self._take_parsed(data):
             return
         if self._messages and waiter is not None and not waiter.done():
@@ -197,6 +198,12 @@ class Connection(RequestHandler):
         elif self._missing > 0:
             self._missing = max(self._missing - len(data), _UNKNOWN)
         self._time_head(idle=idle)
+
+    def _tell_damage(self) -> None:
+        """Tell who reads a body that the rest of it could not be parsed: aiohttp only tells who comes next."""
+        request = self._current_request
+        if request is not None and self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            request.content.set_exception(web.RequestPayloadError("it is damaged or not encoded as its headers say"))
 
     def _take_parsed(self, data: bytes) -> bool:
         """Answer the only request that has been parsed, if it is plain and complete."""

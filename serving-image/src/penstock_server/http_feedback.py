@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from penstock_server.descriptions import NOT_READY
 from penstock_server.feedback import BODY_BYTES_MAX, PATH
-from penstock_server.http_server import JSON_HEADERS, NOT_READY, error_reply
+from penstock_server.http_server import JSON_HEADERS, error_reply
 from penstock_server.inference import Answer
 from penstock_server.lifecycle import State
 

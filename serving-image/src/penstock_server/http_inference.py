@@ -11,7 +11,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from penstock_server import compression, routes
 from penstock_server.connection import BODY_SECONDS_MAX, PlainHead, Reply
-from penstock_server.http_server import NOT_READY, SERVER_HEADER, ErrorLog
+from penstock_server.descriptions import NOT_READY
+from penstock_server.http_server import SERVER_HEADER, ErrorLog
 from penstock_server.inference import Answer, Inference, refusal
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
@@ -21,6 +22,7 @@ from penstock_server.wire import Wire, headers
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 _CODINGS = {"gzip", "deflate"}
+_DIGITS_MAX = 18
 _DIGITS_MAX = 18
 
 
@@ -102,7 +104,7 @@ class HttpInference:
         response = web.Response(
             status=answer.status, body=answer.body, headers={**SERVER_HEADER, **headers(answer, encoding=coding)}
         )
-        if answer.status in _UNREAD:
+        if answer.status != HTTPStatus.OK and not request.content.at_eof():
             response.force_close()  # what is left of the body is not worth reading
         return response
 
@@ -118,7 +120,7 @@ class HttpInference:
         if json_bytes is not None and not is_count(json_bytes):
             self._metrics.rejected("bad_request")
             return refusal(400, f"{JSON_BYTES_HEADER} must be a whole number of bytes, not {json_bytes[:40]!r}")
-        body = await _body(request)
+        body = await read_body(request)
         if isinstance(body, Answer):
             self._metrics.rejected("too_large" if body.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "bad_body")
             return body
@@ -157,7 +159,8 @@ def is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
-_UNREAD = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
 async def _done(answer: Answer) -> Answer:
@@ -171,27 +174,25 @@ async def _compressed(answer: Answer, coding: str) -> tuple[Answer, str]:
     return answer._replace(body=await compression.compress(answer.body, coding)), coding
 
 
-async def _body(request: web.BaseRequest) -> bytes | Answer:
+async def read_body(request: web.BaseRequest, *, bytes_max: int | None = None) -> bytes | Answer:
     """Return the body, or the refusal where it is too large, too slow, damaged or in a coding that nobody knows."""
     coding = request.headers.get("Content-Encoding", "identity").lower()
     if coding not in _CODINGS and coding != "identity":
         return refusal(415, f"the body has Content-Encoding {coding!r}; send it with gzip, deflate or none")
-    if (request.content_length or 0) > BODY_BYTES_MAX:
-        return _too_large()
+    limit = BODY_BYTES_MAX if bytes_max is None else bytes_max
+    if (request.content_length or 0) > limit:
+        return refusal(413, f"the body is larger than {limit} bytes")
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         # What was written so far is not part of the answer that follows.
         request.writer.output_size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
-            return await request.read()
+            body = await request.read()
     except web.HTTPRequestEntityTooLarge:
-        return _too_large()
+        return refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
     except TimeoutError:
         return refusal(408, f"the body did not arrive within {BODY_SECONDS_MAX:g} s")
     except (web.RequestPayloadError, HttpProcessingError) as error:
         return refusal(400, f"the body cannot be read: {error}")
-
-
-def _too_large() -> Answer:
-    return refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+    return body if len(body) <= limit else refusal(413, f"the body is larger than {limit} bytes")

@@ -8,9 +8,8 @@ import orjson
 from aiohttp import web
 
 from penstock_server import protocol
-from penstock_server.lifecycle import State
+from penstock_server.descriptions import SERVER_NAME
 
-SERVER_NAME = "penstock"
 #: Longer than the router keeps an idle connection (30 s), so that it is never us who close one that it is about to use.
 KEEPALIVE_SECONDS = 75.0
 
@@ -18,10 +17,6 @@ SERVER_HEADER = {"Server": SERVER_NAME}
 JSON_TYPE = "application/json"
 BINARY_TYPE = "application/octet-stream"
 JSON_HEADERS = {"Content-Type": JSON_TYPE, **SERVER_HEADER}
-NOT_READY = {
-    State.LOADING: "the model is still loading",
-    State.DRAINING: "the server is shutting down",
-}
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

@@ -6,9 +6,9 @@ from typing import Protocol
 from aiohttp import web
 
 from penstock_server import metrics as prometheus
+from penstock_server.descriptions import NOT_READY
 from penstock_server.http_server import (
     JSON_HEADERS,
-    NOT_READY,
     SERVER_HEADER,
     ErrorLog,
     error_reply,

@@ -21,9 +21,9 @@ _SIZES = 64
 class Pace:
     """Estimates the time of a run from the sizes of its inputs, by what runs of about that size took.
 
-    One estimate per power of two of elements, below the middle of what was seen: a run has a fixed cost and one per element, and
-    neither is known. Sizes that have not been seen are extrapolated from the next smaller one, as if
-    everything grew with the size, which errs towards the thread.
+    One estimate per power of two of elements, below the middle of what was seen: a run has a fixed
+    cost and one per element, and neither is known. Sizes that have not been seen are extrapolated from
+    the next smaller one, as if everything grew with the size, which errs towards the thread.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

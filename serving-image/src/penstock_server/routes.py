@@ -14,6 +14,12 @@ class Call(Enum):
     MODEL_LIST = "GET", "model list"
     MODEL_METADATA = "GET", "model metadata"
     MODEL_READY = "GET", "model ready"
+    MODEL_CONFIGURATION = "GET", "model configuration"
+    MODEL_STATISTICS = "GET", "model statistics"
+    REPOSITORY_INDEX = "POST", "repository index"
+    REPOSITORY_CHANGE = "POST", "load or unload"
+    DOCS_PAGE = "GET", "documentation"
+    DOCS_DOCUMENT = "GET", "OpenAPI document"
     INFER = "POST", "infer"
 
     @property
@@ -37,8 +43,18 @@ _SERVER = {
     ("v2", "health", "live"): Call.SERVER_LIVE,
     ("v2", "health", "ready"): Call.SERVER_READY,
     ("v2", "models"): Call.MODEL_LIST,
+    ("v2", "models", "stats"): Call.MODEL_STATISTICS,
+    ("v2", "repository", "index"): Call.REPOSITORY_INDEX,
+    ("v2", "docs"): Call.DOCS_PAGE,
+    ("v2", "docs", "openapi.json"): Call.DOCS_DOCUMENT,
 }
-_MODEL = {(): Call.MODEL_METADATA, ("ready",): Call.MODEL_READY, ("infer",): Call.INFER}
+_MODEL = {
+    (): Call.MODEL_METADATA,
+    ("ready",): Call.MODEL_READY,
+    ("config",): Call.MODEL_CONFIGURATION,
+    ("stats",): Call.MODEL_STATISTICS,
+    ("infer",): Call.INFER,
+}
 
 
 def find(raw_path: str) -> Route | None:
@@ -51,5 +67,7 @@ def find(raw_path: str) -> Route | None:
             return Route(call=_MODEL[tuple(rest)], model=model, version=version)
         case ("v2", "models", model, *rest) if tuple(rest) in _MODEL:
             return Route(call=_MODEL[tuple(rest)], model=model)
+        case ("v2", "repository", "models", model, "load" | "unload"):
+            return Route(call=Call.REPOSITORY_CHANGE, model=model)
         case _:
             return None

@@ -4,7 +4,8 @@ import time
 from collections.abc import Callable
 from http import HTTPStatus
 
-from penstock_server.http_server import BINARY_TYPE, JSON_TYPE, SERVER_NAME
+from penstock_server.descriptions import SERVER_NAME
+from penstock_server.http_server import BINARY_TYPE, JSON_TYPE
 from penstock_server.inference import Answer
 from penstock_server.protocol import JSON_BYTES_HEADER
 

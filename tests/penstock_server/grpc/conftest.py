@@ -11,7 +11,7 @@ import pytest
 from onnx import ModelProto
 
 from penstock_server.admission import Admission
-from penstock_server.app import Identity
+from penstock_server.descriptions import Identity
 from penstock_server.grpc_service.listener import GrpcListener
 from penstock_server.grpc_service.messages import CALLS, SERVICE
 from penstock_server.grpc_service.service import InferenceService

@@ -5,7 +5,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from penstock_contract.environment import GRPC_OFF, ServingEnvironment
-from penstock_server.app import Identity
+from penstock_server.descriptions import Identity
 from penstock_server.http_server import ErrorLog
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle

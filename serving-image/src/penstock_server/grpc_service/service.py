@@ -5,14 +5,13 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
-from penstock_server.app import PLATFORM, Identity
+from penstock_server.descriptions import NOT_READY, PLATFORM, SERVER_NAME, Identity
 from penstock_server.grpc_service.http2.call import Unary
 from penstock_server.grpc_service.messages import CALLS, SERVICE, ModelInferRequest
 from penstock_server.grpc_service.parsing import parse
 from penstock_server.grpc_service.request import MessageDecoder
 from penstock_server.grpc_service.response import MessageEncoder
 from penstock_server.grpc_service.status import Refused
-from penstock_server.http_server import NOT_READY, SERVER_NAME
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
