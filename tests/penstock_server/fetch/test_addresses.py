@@ -4,6 +4,7 @@ import pytest
 
 from penstock_contract.termination import Reason
 from penstock_server.fetch import addresses
+from penstock_server.fetch.checked_resolver import CheckedResolver
 from penstock_server.fetch.failure import FetchFailed
 
 
@@ -42,7 +43,7 @@ def test_a_host_that_is_an_address_is_checked_before_it_is_connected() -> None:
 
 
 async def test_a_name_is_checked_by_all_that_it_resolves_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver = addresses.CheckedResolver()
+    resolver = CheckedResolver()
 
     async def resolve(*_: object) -> list[dict[str, object]]:
         return [{"host": "10.0.0.1"}, {"host": "169.254.169.254"}]

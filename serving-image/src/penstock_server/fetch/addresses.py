@@ -4,9 +4,6 @@ import asyncio
 import ipaddress
 import socket
 
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
-
 from penstock_contract.termination import Reason
 from penstock_server.fetch.failure import FetchFailed, unavailable
 
@@ -46,26 +43,6 @@ async def check_resolved(host: str, port: int) -> None:
         raise unavailable(f"cannot resolve {host}: {error.strerror or error}") from error
     for *_, sockaddr in found:
         check(host, str(sockaddr[0]))
-
-
-class CheckedResolver(AbstractResolver):
-    """Resolves names for aiohttp, which then connects to exactly the addresses that were checked."""
-
-    def __init__(self) -> None:
-        self._resolver = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a name; raise FetchFailed if one of them is refused."""
-        found = await self._resolver.resolve(host, port, family)
-        for one in found:
-            check(host, one["host"])
-        return found
-
-    async def close(self) -> None:
-        """Release what the resolver holds."""
-        await self._resolver.close()
 
 
 def _unwrapped(ip: IPAddress) -> IPAddress:

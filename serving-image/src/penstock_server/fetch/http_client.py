@@ -11,6 +11,7 @@ from yarl import URL
 
 from penstock_contract.termination import Reason
 from penstock_server.fetch import addresses
+from penstock_server.fetch.checked_resolver import CheckedResolver
 from penstock_server.fetch.failure import FetchFailed, unavailable
 from penstock_server.fetch.location import shown
 
@@ -28,7 +29,7 @@ async def get(
     url: URL, *, authorization: str = "", headers: Mapping[str, str] | None = None, accepted: frozenset[int] = _OK
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """Yield the answer, its body unread; raise FetchFailed for a status that is not accepted, or none at all."""
-    connector = aiohttp.TCPConnector(resolver=addresses.CheckedResolver())
+    connector = aiohttp.TCPConnector(resolver=CheckedResolver())
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS_MAX, sock_read=_SILENCE_SECONDS_MAX)
     try:
         async with (
