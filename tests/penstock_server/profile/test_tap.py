@@ -5,7 +5,7 @@ import pytest
 from tests.penstock_server.profile.conftest import X, Y, asked
 
 from penstock_server.profile.rows import Tensors, blocks
-from penstock_server.profile.tap import WAKE_ROWS, Tap
+from penstock_server.profile.tap import WAKE_REQUESTS, Tap
 from penstock_server.protocol import TensorSpec
 
 IMAGE = TensorSpec(name="image", datatype="FP32", shape=(-1, 3, 64, 64))
@@ -21,8 +21,8 @@ def observe(one: Tap, rows: int, value: float = 0.0) -> None:
     one.observe(asked({"x": x}), [np.full((rows, 1), value, np.float32)])
 
 
-def first_values(one: Tap, rows: int = 1000) -> list[float]:
-    return [float(request.inputs["x"][0, 0]) for request, _ in one.take(rows)]
+def first_values(one: Tap, requests: int = 1000) -> list[float]:
+    return [float(request.inputs["x"][0, 0]) for request, _ in one.take(requests, 1000)]
 
 
 def test_what_is_observed_is_taken_in_order_and_once() -> None:
@@ -48,27 +48,42 @@ def test_of_a_request_that_does_not_fit_one_row_is_kept_for_tests() -> None:
     one = tap(rows_max=4)
     x = np.arange(30, dtype=np.float32).reshape(10, 3)
     one.observe(asked({"x": x}), [x[:, :1].copy()])
-    ((request, results),) = one.take(100)
+    ((request, results),) = one.take(100, 1000)
     assert one.dropped_rows == 9
     assert request.rows == 1
     assert request.inputs["x"].shape == (1, 3)
     assert results[0][0, 0] == request.inputs["x"][0, 0]
 
 
-def test_enough_rows_wake_who_counts_them() -> None:
+def test_enough_requests_wake_who_counts_them() -> None:
     one = tap()
-    for _ in range(WAKE_ROWS - 1):
+    for _ in range(WAKE_REQUESTS - 1):
         observe(one, 1)
     assert not one.wake.is_set()
     observe(one, 1)
     assert one.wake.is_set()
 
 
+def test_half_of_the_rows_that_may_wait_wake_who_counts_them() -> None:
+    one = tap(rows_max=1000)
+    observe(one, 500)
+    assert not one.wake.is_set()
+    observe(one, 1)
+    assert one.wake.is_set()
+
+
+def test_a_piece_ends_with_the_request_that_fills_it() -> None:
+    one = tap()
+    for _ in range(5):
+        observe(one, 100)
+    assert [len(one.take(10, 150)), len(one.take(2, 1000)), len(one.take(10, 1000))] == [2, 2, 1]
+
+
 def test_an_image_beside_a_counted_input_is_not_kept() -> None:
     one = tap(tensors=Tensors.of([X, IMAGE], [Y]))
     x, image = np.ones((1, 3), np.float32), np.zeros((1, 3, 64, 64), np.float32)
     one.observe(asked({"x": x, "image": image}), [np.ones((1, 1), np.float32)])
-    ((request, _),) = one.take(10)
+    ((request, _),) = one.take(10, 1000)
     assert set(request.inputs) == {"x"}
     assert not np.shares_memory(request.inputs["x"], x)
 
@@ -77,7 +92,7 @@ def test_rows_of_many_requests_become_one_block() -> None:
     one = tap()
     for value in range(4):
         observe(one, 1, value)
-    (block,) = blocks(one.take(100), BOTH, lambda count: count - 1)
+    (block,) = blocks(one.take(100, 1000), BOTH, lambda count: count - 1)
     assert block is not None
     assert block.inputs["x"][:, 0].tolist() == [0, 1, 2, 3]
     assert block.outputs["y"][:, 0].tolist() == [0, 1, 2, 3]
@@ -88,7 +103,7 @@ def test_at_most_one_row_of_each_request_is_for_tests() -> None:
     one = tap()
     for rows in (1, 4, 0, 3):
         observe(one, rows)
-    (block,) = blocks(one.take(100), BOTH, lambda count: count - 1)
+    (block,) = blocks(one.take(100, 1000), BOTH, lambda count: count - 1)
     assert block is not None
     assert block.rows == 8
     assert block.test is not None
@@ -99,7 +114,7 @@ def test_requests_for_different_outputs_are_counted_apart() -> None:
     one = tap()
     observe(one, 1)
     one.observe(asked({"x": np.ones((1, 3), np.float32)}, ()), [])
-    both, none = blocks(one.take(100), BOTH, lambda _count: 0)
+    both, none = blocks(one.take(100, 1000), BOTH, lambda _count: 0)
     assert both is not None
     assert none is not None
     assert set(both.outputs) == {"y"}
@@ -114,5 +129,5 @@ def test_a_request_of_another_shape_spoils_no_other(shape: tuple[int, int]) -> N
     odd = {"x": np.ones(shape, np.float32)}
     one.observe(type(request)(id=None, inputs=odd, outputs=request.outputs, rows=1), [np.ones((1, 1), np.float32)])
     observe(one, 1)
-    found = list(blocks(one.take(100), BOTH, lambda _count: 0))
+    found = list(blocks(one.take(100, 1000), BOTH, lambda _count: 0))
     assert [block is None for block in found] == [False, True, False]

@@ -1,6 +1,6 @@
 """Counts rows into the bins of a profile, many at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,8 @@ _Places = npt.NDArray[np.intp]
 #: Behind the bins of each column: what has no place among them.
 _MISSING, _NEGATIVE, _POSITIVE = range(3)
 _SPECIAL = 3
+_QUALITY = ("missing", "negative_infinity", "positive_infinity", "below", "above", "unseen")
+_FEW_ROWS = 32
 #: With so many columns it pays to find the bins of all of them at once.
 _SIDE_BY_SIDE = 8
 
@@ -61,29 +63,32 @@ class Counter:
         self._cross_sums: _Ints = np.zeros(len(self._crossed), np.int64)
         #: Smallest and largest finite value; the wrong way round before the first one.
         self._extremes: _Floats = np.array([[np.inf] * count, [-np.inf] * count])
-        #: Over rows that are not for tests: missing, -inf, inf, below, above, unseen.
-        self._rest: _Ints = np.zeros((6, count), np.int64)
+        #: Over all rows: missing, -inf, inf, below, above, unseen.
+        self._quality: _Ints = np.zeros((len(_QUALITY), count), np.int64)
 
     @property
     def nbytes(self) -> int:
         """The memory of all counters."""
-        arrays = (self._slots, self._sums, self._output_sums, self._cross, self._cross_sums, self._rest)
+        arrays = (self._slots, self._sums, self._output_sums, self._cross, self._cross_sums, self._quality)
         return sum(array.nbytes for array in arrays)
 
     def add(self, block: Block) -> None:
         """Count the rows of a block: all of them or, where anything about them is wrong, none."""
         test_rows = block.rows if block.test is None else len(block.test)
-        seen = [(group, taken) for group in self._groups if (taken := group.take(block)) is not None]
+        seen = [(group, rows) for group in self._groups if (rows := group.rows(block)) is not None]
         places: list[_Places] = []
         sums: _Ints = np.zeros_like(self._sums)
+        quality: _Ints = np.zeros_like(self._quality)
         outputs: _Floats = np.zeros((len(self._output_place), test_rows))
         extremes = np.array(self._extremes)
-        for group, taken in seen:
-            rows = taken if block.test is None else taken[:, block.test]
-            places.append(group.slots(rows))
+        for group, rows in seen:
+            values = group.columns(rows if block.test is None else rows[block.test])
+            places.append(group.slots(values))
+            quality[:, group.places], found = group.survey(rows)
+            if found is not None:
+                extremes[:, group.places] = found
             if isinstance(group, _Numeric):
-                extremes[:, group.places] = extremes_of(taken)
-                fixed = group.fixed(rows)
+                fixed = group.fixed(values)
                 sums[0, group.places] = fixed.sum(axis=1)
                 sums[1, group.places] = np.square(fixed).sum(axis=1)
                 for place in group.contributing:
@@ -93,7 +98,6 @@ class Counter:
         of_inputs = np.concatenate(inputs) if inputs else np.zeros((0, test_rows), np.intp)
         crossed = self._scores.take(of_inputs[self._cross_lines]) if self._crossed else None
         by_bin = [self._sums_by_bin(of_inputs, values) for values in outputs]
-        rest = self._rest_of(seen, block)
         # Nothing above changed a counter and nothing below can fail.
         if places:
             flat = np.concatenate([one.ravel() for one in places])
@@ -101,13 +105,12 @@ class Counter:
         self._sums += sums
         for k, line in enumerate(by_bin):
             self._output_sums[k] += line
-        if rest is not None:
-            self._rest += rest
+        self._quality += quality
         if crossed is not None:
             self._cross += np.rint(crossed @ crossed.T).astype(np.int64)
             self._cross_sums += np.rint(crossed.sum(axis=1)).astype(np.int64)
-        np.minimum(self._extremes[0], extremes[0], out=self._extremes[0])
-        np.maximum(self._extremes[1], extremes[1], out=self._extremes[1])
+        np.fmin(self._extremes[0], extremes[0], out=self._extremes[0])
+        np.fmax(self._extremes[1], extremes[1], out=self._extremes[1])
         self._rows += block.rows
         self._test_rows += test_rows
 
@@ -130,8 +133,7 @@ class Counter:
         column, start = self._columns[place], self._starts[place]
         bins: list[int] = self._slots[start : start + column.bins].tolist()
         special: list[int] = self._slots[start + column.bins : start + column.bins + _SPECIAL].tolist()
-        rest: list[int] = self._rest[:, place].tolist()
-        numeric = column.kind is Kind.NUMERIC
+        quality: list[int] = self._quality[:, place].tolist()
         by_output: list[list[int]] = []
         if column.role is Role.INPUT:
             by_output = self._output_sums[:, start : start + column.bins].tolist()
@@ -143,25 +145,8 @@ class Counter:
             sum=int(self._sums[0, place]),
             sum_of_squares=int(self._sums[1, place]),
             output_sums=tuple(map(tuple, by_output)),
-            quality=Quality(
-                missing=special[_MISSING] + rest[0],
-                negative_infinity=special[_NEGATIVE] + rest[1],
-                positive_infinity=special[_POSITIVE] + rest[2],
-                below=rest[3] + (bins[0] if numeric else 0),
-                above=rest[4] + (bins[-1] if numeric else 0),
-                unseen=rest[5] + (0 if numeric or not column.others_complete else bins[-1]),
-            ),
+            quality=Quality(**dict(zip(_QUALITY, quality, strict=True))),
         )
-
-    def _rest_of(self, seen: Iterable[tuple["_Group", Array]], block: Block) -> _Ints | None:
-        if block.test is None or len(block.test) == block.rows:
-            return None
-        rest: _Ints = np.zeros_like(self._rest)
-        others = np.ones(block.rows, np.bool_)
-        others[block.test] = False
-        for group, taken in seen:
-            rest[:, group.places] = group.quality(taken[:, others])
-        return rest
 
     def _sums_by_bin(self, of_inputs: _Places, values: _Floats) -> _Ints:
         weights = np.tile(values, len(of_inputs))
@@ -184,25 +169,28 @@ class _Group:
     #: What values are compared as; None: as they come.
     dtype: np.dtype[Any] | None
 
-    def take(self, block: Block) -> Array | None:
-        """Return the values as (columns, rows), or None where the block has no such tensor."""
+    def rows(self, block: Block) -> Array | None:
+        """Return the values as (rows, columns), or None where the block has no such tensor."""
         tensors = block.inputs if self.role is Role.INPUT else block.outputs
         rows = tensors.get(self.tensor)
         if rows is None or rows.shape[1] <= max(self.indices):
             return None
         if self.derived is Derived.ARGMAX:
-            return np.asarray(rows.argmax(axis=1))[np.newaxis]
+            return np.asarray(rows.argmax(axis=1))[:, np.newaxis]
         if self.derived is Derived.MAX:
-            return np.asarray(rows.max(axis=1))[np.newaxis]
-        chosen = rows if self.indices == list(range(rows.shape[1])) else rows[:, self.indices]
-        return np.ascontiguousarray(chosen.T, dtype=self.dtype)
+            return np.asarray(rows.max(axis=1))[:, np.newaxis]
+        return rows if self.indices == list(range(rows.shape[1])) else rows[:, self.indices]
+
+    def columns(self, rows: Array) -> Array:
+        """Return the values as (columns, rows), in the type that they are compared as."""
+        return np.ascontiguousarray(rows.T, dtype=self.dtype)
 
     def slots(self, values: Array) -> _Places:
-        """Return where among all counters each value falls."""
+        """Return where among all counters each value falls; takes and returns (columns, rows)."""
         raise NotImplementedError
 
-    def quality(self, values: Array) -> _Ints:
-        """Return, per column: missing, -inf, inf, below, above, unseen."""
+    def survey(self, rows: Array) -> tuple[_Ints, _Floats | None]:
+        """Return what is wrong with the values of each column, and the extremes of numbers; takes (rows, columns)."""
         raise NotImplementedError
 
 
@@ -254,17 +242,28 @@ class _Numeric(_Group):
         np.clip(numbers, -CLIP * FIXED_POINT, CLIP * FIXED_POINT, out=numbers)
         return np.rint(numbers, out=numbers)
 
-    def quality(self, values: Array) -> _Ints:
-        result: _Ints = np.zeros((6, len(self.places)), np.int64)
-        below, above = values <= self.low, values > self.high
-        result[3], result[4] = below.sum(axis=1), above.sum(axis=1)
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            result[0] = np.isnan(values).sum(axis=1)
-            result[1] = np.isneginf(values).sum(axis=1)
-            result[2] = np.isposinf(values).sum(axis=1)
-            result[3] -= result[1]
-            result[4] -= result[2]
-        return result
+    def survey(self, rows: Array) -> tuple[_Ints, _Floats | None]:
+        quality: _Ints = np.zeros((len(_QUALITY), len(self.places)), np.int64)
+        if not len(rows):
+            return quality, None
+        # Where extremes are finite, nothing is missing, and most columns need no further look.
+        low, high = _folded(np.minimum, rows), _folded(np.maximum, rows)
+        if rows.dtype.kind == "f" and not (np.isfinite(low).all() and np.isfinite(high).all()):
+            return self._survey_all(self.columns(rows))
+        for place in np.flatnonzero(low <= self.low[:, 0]):
+            quality[3, place] = np.count_nonzero(rows[:, place] <= self.low[place])
+        for place in np.flatnonzero(high > self.high[:, 0]):
+            quality[4, place] = np.count_nonzero(rows[:, place] > self.high[place])
+        return quality, np.array([low, high], dtype=np.float64)
+
+    def _survey_all(self, values: Array) -> tuple[_Ints, _Floats]:
+        quality: _Ints = np.zeros((len(_QUALITY), len(self.places)), np.int64)
+        quality[0] = np.isnan(values).sum(axis=1)
+        quality[1] = np.isneginf(values).sum(axis=1)
+        quality[2] = np.isposinf(values).sum(axis=1)
+        quality[3] = (values <= self.low).sum(axis=1) - quality[1]
+        quality[4] = (values > self.high).sum(axis=1) - quality[2]
+        return quality, extremes_of(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,14 +277,14 @@ class _Categorical(_Group):
             np.add(lookup.codes(column), start, out=line)
         return result
 
-    def quality(self, values: Array) -> _Ints:
-        result: _Ints = np.zeros((6, len(self.places)), np.int64)
-        for place, (column, lookup) in enumerate(zip(values, self.lookups, strict=True)):
+    def survey(self, rows: Array) -> tuple[_Ints, _Floats | None]:
+        quality: _Ints = np.zeros((len(_QUALITY), len(self.places)), np.int64)
+        for place, (column, lookup) in enumerate(zip(rows.T, self.lookups, strict=True)):
             codes = lookup.codes(column)
-            result[0, place] = np.count_nonzero(codes == lookup.missing)
+            quality[0, place] = np.count_nonzero(codes == lookup.missing)
             if lookup.complete:
-                result[5, place] = np.count_nonzero(codes == lookup.unseen)
-        return result
+                quality[5, place] = np.count_nonzero(codes == lookup.unseen)
+        return quality, None
 
 
 class _Lookup:
@@ -317,6 +316,17 @@ class _Lookup:
         near = np.minimum(self._sorted.searchsorted(numbers), len(self._sorted) - 1)
         codes = np.where(self._sorted[near] == numbers, self._sorted_codes[near], self._unknown)
         return np.where(np.isnan(numbers), self.missing, codes)
+
+
+def _folded(operation: np.ufunc, rows: Array) -> Array:
+    """Return ``operation.reduce(rows)`` for many short rows: by halves, so that numpy loops over long lines."""
+    while len(rows) > _FEW_ROWS:
+        half = len(rows) // 2
+        odd = rows[2 * half :]
+        rows = operation(rows[:half], rows[half : 2 * half])
+        if len(odd):
+            rows[0] = operation(rows[0], odd[0])
+    return np.asarray(operation.reduce(rows))
 
 
 def extremes_of(values: Array) -> _Floats:

@@ -22,8 +22,8 @@ from penstock_server.profile.rows import Answered, Tensors, blocks
 from penstock_server.profile.tap import Tap
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
-#: Rows counted in one go: enough to spread numpy's cost per call, few enough that nobody waits long for the GIL.
-_CHUNK_ROWS = 256
+#: Counted in one go: enough to spread numpy's cost per call, little enough that nobody waits long for the GIL.
+_CHUNK_REQUESTS, _CHUNK_ROWS = 256, 4096
 _INTERVAL_SECONDS = 0.25
 #: How long a reader waits for its turn before it says that counting is stuck.
 _PATIENCE_SECONDS = 2.0
@@ -184,7 +184,7 @@ class LiveProfile:
     def _drain(self) -> None:
         """Count what waits now; what comes meanwhile waits for the next time, or this might never end."""
         left = self._tap.rows_max
-        while left > 0 and (answered := self._tap.take(_CHUNK_ROWS)):
+        while left > 0 and (answered := self._tap.take(_CHUNK_REQUESTS, _CHUNK_ROWS)):
             rows = sum(request.rows for request, _ in answered)
             left -= max(rows, 1)
             self._count(answered, rows)

@@ -11,9 +11,11 @@ from penstock_server.protocol import Array, InferRequest, RequestedOutput
 
 #: What waits for counting holds at most about this much, and never fewer or more rows than these.
 _BYTES_MAX = 4 * 1024 * 1024
-_ROWS_MIN, _ROWS_MAX = 512, 16_384
-#: So many rows wake the counting thread before its time.
-WAKE_ROWS = 256
+_ROWS_MIN, _ROWS_MAX = 512, 32_768
+#: A request takes about a kilobyte besides its rows.
+_REQUESTS_MAX = 8192
+#: So many requests, or half of the rows that may wait, wake the counting thread before its time.
+WAKE_REQUESTS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,29 +46,29 @@ class Tap:
         # Each is written by one side alone, so that neither needs a lock.
         self._offered = 0
         self._taken = 0
-        self._wake_at = WAKE_ROWS
+        self._wake_rows = self.rows_max // 2
 
     def observe(self, request: InferRequest, outputs: Sequence[Array]) -> None:
         """Keep an answered request for counting; never waits, never raises."""
         rows = request.rows
-        offered = self._offered + rows
-        if offered - self._taken > self.rows_max:
+        waiting = self._waiting
+        pending = self._offered + rows - self._taken
+        if pending > self.rows_max or len(waiting) >= _REQUESTS_MAX:
             self._overflow(request, outputs)
             return
-        self._offered = offered
+        self._offered += rows
         if self._whole:
-            self._waiting.append((request, outputs))
+            waiting.append((request, outputs))
         else:
-            self._waiting.append(self._copied(request, outputs))
-        if offered >= self._wake_at:
-            self._wake_at = offered + WAKE_ROWS
+            waiting.append(self._copied(request, outputs))
+        if (len(waiting) >= WAKE_REQUESTS or pending > self._wake_rows) and not self.wake.is_set():
             self.wake.set()
 
-    def take(self, rows: int) -> list[Answered]:
-        """Return requests that wait, in order: with at least so many rows, or all there are."""
+    def take(self, requests: int, rows: int) -> list[Answered]:
+        """Return requests that wait, in order: so many, or fewer where they have so many rows, or all there are."""
         taken: list[Answered] = []
         count = 0
-        while count < rows and self._waiting:
+        while len(taken) < requests and count < rows and self._waiting:
             one = self._waiting.popleft()
             taken.append(one)
             count += one[0].rows
@@ -76,7 +78,8 @@ class Tap:
     def _overflow(self, request: InferRequest, outputs: Sequence[Array]) -> None:
         """Keep one row of a request that does not fit, where that one does: tests need no more of it."""
         rows = request.rows
-        if rows > 1 and self._offered + 1 - self._taken <= self.rows_max:
+        room = self._offered + 1 - self._taken <= self.rows_max and len(self._waiting) < _REQUESTS_MAX
+        if rows > 1 and room:
             one = self._one_row(request, outputs, random.randrange(rows))  # noqa: S311 - not a secret
             if one is not None:
                 self._offered += 1
