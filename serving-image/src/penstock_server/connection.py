@@ -225,7 +225,8 @@ class Connection(RequestHandler):
             if len(self._heads) >= _HEADS_KEPT:
                 self._heads.clear()
             self._heads[data[:end]] = head
-        self._answer(head, payload.read_nowait() if head.body_bytes else b"")
+        # Reading from the payload costs a visit to the parser, and is needed where it has paused the client.
+        self._answer(head, payload.read_nowait() if self._reading_paused else data[end + len(_END) :])
         return True
 
     def _still_missing(self, data: bytes) -> int:

@@ -104,7 +104,7 @@ class HttpInference:
         response = web.Response(
             status=answer.status, body=answer.body, headers={**SERVER_HEADER, **headers(answer, encoding=coding)}
         )
-        if answer.status != HTTPStatus.OK and not request.content.at_eof():
+        if answer.status != HTTPStatus.OK and not request.content.is_eof():
             response.force_close()  # what is left of the body is not worth reading
         return response
 
