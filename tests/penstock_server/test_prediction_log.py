@@ -3,6 +3,7 @@
 import gzip
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.penstock_server.fetch import processes
 
 from penstock_contract.environment import ServingEnvironment
 from penstock_server import prediction_log
@@ -131,13 +133,32 @@ def test_a_request_that_is_too_large_is_counted_as_that(start: Start) -> None:
 
 
 def test_a_sink_that_fails_is_complained_about_once(start: Start, said: list[dict[str, Any]]) -> None:
-    log, _ = start(fails=True)
-    for _ in range(5):
+    log, sink = start(fails=True)
+    observe(log)
+    until(lambda: bool(said))
+    for _ in range(4):
         observe(log)
-        log._write([b"{}"])
     log.close()
-    assert log.outcomes.failed == 10
+    assert (log.outcomes.failed, sink.lines) == (5, [])
     assert [entry["error"] for entry in said] == ["the disk is full"]
+
+
+def test_what_a_sink_did_not_take_is_tried_again(start: Start, said: list[dict[str, Any]]) -> None:
+    log, sink = start(fails=True)
+    observe(log)
+    until(lambda: bool(said))
+    sink.fails = False
+    observe(log)
+    log.close()
+    assert (log.outcomes.written, log.outcomes.failed, len(sink.lines)) == (2, 0, 2)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for another thread, two seconds at most."""
+    ends = time.monotonic() + 2
+    while not holds():
+        assert time.monotonic() < ends
+        time.sleep(0.005)
 
 
 def test_standard_output_gets_whole_lines() -> None:
@@ -182,3 +203,37 @@ def test_each_batch_is_an_object_of_its_own(tmp_path: Path, monkeypatch: pytest.
     sink.write([b'{"n":3}\n'])
     files = sorted((tmp_path / "fraud" / "m-1").rglob("*.jsonl.gz"))
     assert [gzip.decompress(file.read_bytes()) for file in files] == [b'{"n":1}\n{"n":2}\n', b'{"n":3}\n']
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
+    """Return the folder of a bucket in a real S3-compatible store, and the folder of the credentials for it."""
+    stored, credentials = tmp_path / "store", tmp_path / "credentials"
+    (stored / "logs").mkdir(parents=True)
+    credentials.mkdir()
+    port = processes.free_port()
+    keys = {"AWS_ACCESS_KEY_ID": "writer", "AWS_SECRET_ACCESS_KEY": "s3cr3t-of-the-log"}
+    for key, value in {**keys, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}.items():
+        (credentials / key).write_text(value)
+    store = [processes.binary("versitygw"), "--access", "writer", "--secret", "s3cr3t-of-the-log"]
+    command = [*store, "--port", f"127.0.0.1:{port}", "posix", str(stored)]
+    with processes.running(command, port, tmp_path / "store.log"):
+        yield stored / "logs", credentials
+
+
+def test_lines_arrive_in_a_real_store(bucket: tuple[Path, Path]) -> None:
+    folder, credentials = bucket
+    sink = sink_of("s3://logs/fraud", credentials_dir=str(credentials), revision="m-1")
+    sink.write([b'{"n":1}\n'])
+    sink.write([b'{"n":2}\n'])
+    files = sorted((folder / "fraud" / "m-1").rglob("*.jsonl.gz"))
+    assert [gzip.decompress(file.read_bytes()) for file in files] == [b'{"n":1}\n', b'{"n":2}\n']
+
+
+def test_what_the_store_refuses_is_said_without_the_secret(bucket: tuple[Path, Path]) -> None:
+    _, credentials = bucket
+    (credentials / "AWS_SECRET_ACCESS_KEY").write_text("n0t-the-secret")
+    sink = sink_of("s3://logs/fraud", credentials_dir=str(credentials), revision="m-1")
+    with pytest.raises(SinkFailed, match=r"s3://logs/fraud/m-1/.*SignatureDoesNotMatch") as failed:
+        sink.write([b"{}\n"])
+    assert "n0t-the-secret" not in str(failed.value)

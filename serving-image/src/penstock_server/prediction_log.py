@@ -20,6 +20,9 @@ _RECORD_BYTES_MAX = 1024 * 1024
 _WAITING_BYTES_MAX = 16 * 1024 * 1024
 #: Lines are written when there are so many bytes of them, or when the sink's time has come.
 _BATCH_BYTES = 1024 * 1024
+#: Lines that a sink did not take are kept, and tried again, up to here.
+_HELD_BYTES_MAX = 4 * _BATCH_BYTES
+_AGAIN_SECONDS = 5.0
 _POLL_SECONDS = 0.25
 _COMPLAINT_SECONDS = 60.0
 #: How long the end of the server waits for the last lines.
@@ -83,6 +86,9 @@ class PredictionLog:
         # Each is written by one side alone, so that neither needs a lock.
         self._offered_bytes = 0
         self._taken_bytes = 0
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._again_at = float("-inf")
         self._complained_at = float("-inf")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="prediction-log", daemon=True)
@@ -111,19 +117,37 @@ class PredictionLog:
             self._thread.join(_CLOSE_SECONDS)
 
     def _work(self) -> None:
-        lines: list[bytes] = []
-        size, due = 0, time.monotonic() + self._sink.seconds
+        due = time.monotonic() + self._sink.seconds
         while not self._stop.wait(min(_POLL_SECONDS, self._sink.seconds)):
-            for line in self._lines():
-                lines.append(line)
-                size += len(line)
-                if size >= _BATCH_BYTES:
-                    self._write(lines)
-                    lines, size = [], 0
-            if time.monotonic() >= due:
-                self._write(lines)
-                lines, size, due = [], 0, time.monotonic() + self._sink.seconds
-        self._write([*lines, *self._lines()])
+            self._gather()
+            now = time.monotonic()
+            if now >= due or (self._held_bytes >= _BATCH_BYTES and now >= self._again_at):
+                due = now + self._sink.seconds
+                self._flush()
+        self._gather()
+        self._flush()
+        self.outcomes.failed += len(self._held)
+
+    def _gather(self) -> None:
+        """Hold more lines, up to a bound; behind it requests wait, and are dropped where too many do."""
+        for line in self._lines():
+            self._held.append(line)
+            self._held_bytes += len(line)
+            if self._held_bytes >= _HELD_BYTES_MAX:
+                return
+
+    def _flush(self) -> None:
+        """Write what is held; hold on to it where that fails."""
+        if not self._held:
+            return
+        try:
+            self._sink.write(self._held)
+        except SinkFailed as error:
+            self._again_at = time.monotonic() + _AGAIN_SECONDS
+            self._complain(error, len(self._held))
+        else:
+            self.outcomes.written += len(self._held)
+            self._held, self._held_bytes = [], 0
 
     def _lines(self) -> Iterator[bytes]:
         while self._waiting:
@@ -141,17 +165,6 @@ class PredictionLog:
         record["inputs"] = [_tensor(name, self._datatypes[name], array) for name, array in request.inputs.items()]
         record["outputs"] = [_tensor(name, self._output_datatypes[name], array) for name, array in named]
         return orjson.dumps(record, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-
-    def _write(self, lines: Sequence[bytes]) -> None:
-        if not lines:
-            return
-        try:
-            self._sink.write(lines)
-        except SinkFailed as error:
-            self.outcomes.failed += len(lines)
-            self._complain(error, len(lines))
-        else:
-            self.outcomes.written += len(lines)
 
     def _complain(self, error: Exception, lines: int) -> None:
         """Say what failed, but not each time: the metric counts."""
