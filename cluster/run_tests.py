@@ -68,14 +68,19 @@ class Part:
         return self.report(folder).with_suffix(".log")
 
 
+#: Named, so that nothing else is collected for them, by several processes at a time.
+CLUSTER_TESTS = ("tests/cluster", "tests/charts/test_helm_test.py")
 WITHOUT_CLUSTER = Part(name="without a cluster", arguments=("-m", "not cluster"))
-DISTURBING = Part(name="that disturb the cluster", arguments=("-m", "cluster and alone"), slowest=20)
+DISTURBING = Part(name="that disturb the cluster", arguments=(*CLUSTER_TESTS, "-m", "alone"), slowest=20)
 SHARING = Part(
     name="that share the cluster",
-    arguments=("-m", "cluster and not alone and not quiet", "-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"),
+    arguments=(
+        *CLUSTER_TESTS,
+        *("-m", "not alone and not quiet", "-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"),
+    ),
     slowest=20,
 )
-MEASURING = Part(name="that measure", arguments=("-m", "cluster and quiet"))
+MEASURING = Part(name="that measure", arguments=(*CLUSTER_TESTS, "-m", "quiet"))
 PARTS = (WITHOUT_CLUSTER, DISTURBING, SHARING, MEASURING)
 
 
