@@ -5,7 +5,7 @@ import re
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from penstock_server.grpc_service.http2.connection import Stream
@@ -27,6 +27,17 @@ Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
 Streaming = Callable[["Conversation"], Awaitable[None]]
 
 
+_PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
+_NEEDED = (b":method", b":scheme", b":path")
+#: Headers of HTTP/1 that say something about a connection.
+_OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
+_DIGITS_MAX = 18
+
+
+class NotHttp(Exception):  # noqa: N818 - what it is
+    """The headers are none that HTTP/2 allows."""
+
+
 class Malformed(Exception):  # noqa: N818 - what it is
     """The call is not one of gRPC, or a message of it is damaged; the message says how."""
 
@@ -43,39 +54,50 @@ class Asked:
     http_status: int = 200
     seconds_max: float | None = None
     encoding: bytes = _IDENTITY
+    content_length: int | None = None
 
 
 def asked(headers: Headers) -> Asked:
-    """Return what headers ask; raise Malformed where HTTP/2 forbids them."""
+    """Return what headers ask; raise NotHttp where HTTP/2 forbids them."""
+    found = _checked(headers)
+    path = found[b":path"].decode("utf-8", "replace")
+    size = found.get(b"content-length")
+    if size is not None and not size.isdigit():
+        raise NotHttp
+    what = Asked(
+        path=path,
+        seconds_max=_seconds(found.get(b"grpc-timeout")),
+        encoding=found.get(b"grpc-encoding", _IDENTITY),
+        content_length=None if size is None else int(size[:_DIGITS_MAX]),
+    )
+    if found[b":method"] != b"POST":
+        return replace(what, http_status=405)
+    if not found.get(b"content-type", b"").startswith(b"application/grpc"):
+        return replace(what, http_status=415)
+    return what
+
+
+def _checked(headers: Headers) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     regular = False
     for name, value in headers:
         if name.startswith(b":"):
-            if regular or name in found:
-                raise Malformed(f"{name.decode('latin-1')} is given twice, or after other headers")
+            if regular or name in found or name not in _PSEUDO:
+                raise NotHttp
         else:
             regular = True
-            if name != name.lower():
-                raise Malformed("a header's name is not in lower case")
+            if name != name.lower() or name in _OF_CONNECTIONS or (name == b"te" and value != b"trailers"):
+                raise NotHttp
         found[name] = value
-    if b":path" not in found or b":method" not in found or b":scheme" not in found:
-        raise Malformed(":method, :scheme and :path are needed")
-    path = found[b":path"].decode("utf-8", "replace")
-    if found[b":method"] != b"POST":
-        return Asked(path=path, http_status=405)
-    if not found.get(b"content-type", b"").startswith(b"application/grpc"):
-        return Asked(path=path, http_status=415)
-    return Asked(
-        path=path,
-        seconds_max=_seconds(found.get(b"grpc-timeout")),
-        encoding=found.get(b"grpc-encoding", _IDENTITY),
-    )
+    if not all(found.get(name) for name in _NEEDED):
+        raise NotHttp
+    return found
 
 
 class Call:
     """The messages of a call as they arrive; each is checked against ``size_max`` before it is kept."""
 
-    __slots__ = ("asked", "begun", "buffer", "conversation", "held", "size_max", "task", "unary")
+    __slots__ = ("arrived", "asked", "begun", "buffer", "conversation", "held", "size_max", "task", "unary")
 
     def __init__(self, what: Asked, *, unary: Unary | None, size_max: int) -> None:
         self.asked = what
@@ -83,6 +105,8 @@ class Call:
         self.size_max = size_max
         self.buffer: list[bytes] = []
         self.held = 0
+        #: Bytes of the request so far.
+        self.arrived = 0
         #: Whether a part of the answer has been sent.
         self.begun = False
         self.task: asyncio.Task[None] | None = None

@@ -11,12 +11,14 @@ from penstock_server.grpc_service.http2.call import (
     Call,
     Conversation,
     Malformed,
+    NotHttp,
     Streaming,
     TooLarge,
     Unary,
     asked,
 )
-from penstock_server.grpc_service.http2.connection import Stream
+from penstock_server.grpc_service.http2.connection import NOT_GRPC, Stream
+from penstock_server.grpc_service.http2.frames import Code
 from penstock_server.grpc_service.http2.headers import Headers
 from penstock_server.grpc_service.status import Refused, Status
 from penstock_server.http_server import ErrorLog
@@ -26,6 +28,11 @@ _CONTENT_TYPE = (b"content-type", b"application/grpc")
 #: 200 is number 8 of the static table.
 _OK_STATUS = b"\x88"
 _HEAD = _OK_STATUS + headers.encode((_CONTENT_TYPE, (b"grpc-accept-encoding", b"identity,deflate,gzip")))
+_JSON = (b"content-type", b"application/json")
+_NOT_GRPC_HEADS = {
+    405: headers.encode(((b":status", b"405"), _JSON, (b"allow", b"POST"))),
+    415: headers.encode(((b":status", b"415"), _JSON)),
+}
 _TRAILERS = headers.encode(((b"grpc-status", b"0"),))
 #: Headers that were understood once, over all connections.
 _KNOWN_MAX = 256
@@ -33,6 +40,7 @@ _KNOWN_MAX = 256
 _HELD_MESSAGES_MAX = 8
 #: Messages travel in a header, and clients take few kilobytes of those.
 _DETAILS_LENGTH_MAX = 1000
+_HTTP_OK = 200
 _INTERNAL = "internal error; the server's log says more"
 
 
@@ -60,15 +68,17 @@ class GrpcCalls:
         if what is None:
             try:
                 what = asked(header_list)
+            except NotHttp:
+                stream.connection.reset(stream, Code.PROTOCOL_ERROR)
+                return
             except Malformed as error:
                 self._refuse(stream, Status.INVALID_ARGUMENT, str(error))
                 return
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             self._known[header_list] = what
-        if what.http_status != 200:  # noqa: PLR2004 - HTTP
-            status = str(what.http_status).encode()
-            stream.connection.finish(stream, headers.encode(((b":status", status),)))
+        if what.http_status != _HTTP_OK:
+            stream.call = Call(what, unary=None, size_max=0)  # refused when it is whole
             return
         unary = self._unary.get(what.path)
         call = Call(what, unary=unary, size_max=self._size_max)
@@ -86,6 +96,9 @@ class GrpcCalls:
         """Keep a part of a request; hand on the messages of a conversation."""
         call: Call | None = stream.call
         if call is None:
+            return
+        call.arrived += len(data)
+        if call.asked.http_status != _HTTP_OK:
             return
         self._held += len(data)
         try:
@@ -108,14 +121,24 @@ class GrpcCalls:
         call: Call | None = stream.call
         if call is None:
             return
+        if call.asked.content_length not in (None, call.arrived):
+            stream.connection.reset(stream, Code.PROTOCOL_ERROR)
+            return
+        if call.asked.http_status != _HTTP_OK:
+            stream.connection.send(stream, _NOT_GRPC_HEADS[call.asked.http_status], NOT_GRPC)
+            stream.connection.finish(stream, b"")
+            return
         if call.unary is None:
             self._end_conversation(stream, call)
-            return
+        else:
+            self._answer(stream, call, call.unary)
+
+    def _answer(self, stream: Stream, call: Call, unary: Unary) -> None:
         self._held -= call.held
         try:
             message = call.whole()
             call.held = 0
-            result = call.unary(message, self._remaining(stream, call))
+            result = unary(message, self._remaining(stream, call))
             if not isinstance(result, bytes):
                 call.task = asyncio.get_running_loop().create_task(self._later(stream, result))
                 if asyncio.iscoroutine(result):

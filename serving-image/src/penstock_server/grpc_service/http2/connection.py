@@ -35,6 +35,7 @@ _PRIORITY_SIZE = 5
 _PING_SIZE = 8
 #: Frames in a row that bring no call forward. A client that sends more of them keeps us busy with nothing.
 _IDLE_FRAMES_MAX = 1000
+_PASSED_OVER_MAX = 4096
 _PREFACE_SECONDS_MAX = 10.0
 #: After so long without a sign from a client we ask it; one that is gone still counts as a connection until then.
 _KEEPALIVE_SECONDS = 60.0
@@ -43,10 +44,11 @@ _AGE_JITTER = 0.1
 _LEAVE_PING = b"penstock"
 _KEEPALIVE_PING = b"\0" * 8
 _HTTP1 = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"DELE", b"PATC")
-_HTTP1_BODY = b'{"error":"this port speaks gRPC, which is HTTP/2; the port of REST is another one"}'
+#: The body for who speaks HTTP, but not gRPC.
+NOT_GRPC = b'{"error":"this port speaks gRPC; the port of REST is another one"}'
 _HTTP1_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%b" % (len(_HTTP1_BODY), _HTTP1_BODY)
+    b"Content-Length: %d\r\n\r\n%b" % (len(NOT_GRPC), NOT_GRPC)
 )
 
 
@@ -118,6 +120,8 @@ class Connection(asyncio.Protocol):
         self._stream_window = frames.WINDOW_DEFAULT
         self._frame_size = frames.FRAME_SIZE_DEFAULT
         self._blocked: dict[int, Stream] = {}
+        #: Streams that ended here first: the client may not know yet, and what it still sends is passed over.
+        self._passed_over: dict[int, None] = {}
         self._used = 0
         self._idle_frames = 0
         self._opened = self._heard = self._loop.time()
@@ -132,6 +136,8 @@ class Connection(asyncio.Protocol):
             Kind.SETTINGS: self._settings,
             Kind.RST_STREAM: self._reset,
             Kind.CONTINUATION: self._continuation,
+            Kind.PRIORITY: self._priority,
+            Kind.GOAWAY: self._goaway,
             Kind.PUSH_PROMISE: self._push_promise,
         }
         self._left = False
@@ -223,6 +229,11 @@ class Connection(asyncio.Protocol):
         if not self._reading:
             self._flush()
 
+    def reset(self, stream: Stream, code: Code) -> None:
+        """End a call that is no call."""
+        self._calls.abort(stream)
+        self._drop(stream, code)
+
     def send(self, stream: Stream, head: bytes | None, data: bytes) -> None:
         """Send a part of an answer; its headers come before the first."""
         if head is not None:
@@ -234,7 +245,7 @@ class Connection(asyncio.Protocol):
             self._flush()
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
-        """End an answer, when all of its parts are sent."""
+        """End an answer, when all of its parts are sent; empty trailers are none."""
         stream.trailers = trailers
         self._pump(stream)
         if not self._reading:
@@ -317,13 +328,27 @@ class Connection(asyncio.Protocol):
         if kind == Kind.HEADERS:
             self._header_block(number, flags, payload)
             return
+        self._idle()
+        act = self._other_frames.get(kind)
+        if act is not None:  # unknown types are to be ignored
+            act(number, flags, payload)
+
+    def _idle(self) -> None:
         self._idle_frames += 1
         if self._idle_frames > _IDLE_FRAMES_MAX:
             raise ConnectionBroken(Code.ENHANCE_YOUR_CALM, "too many frames that bring no call forward")
-        act = self._other_frames.get(kind)
-        # GOAWAY: who leaves still gets its answers. PRIORITY and unknown types: to be ignored.
-        if act is not None:
-            act(number, flags, payload)
+
+    def _priority(self, number: int, _: int, payload: bytes) -> None:
+        if number == 0:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, "a priority of no stream")
+        if len(payload) != _PRIORITY_SIZE:
+            raise ConnectionBroken(Code.FRAME_SIZE_ERROR, "a damaged priority")
+        _check_priority(number, payload)
+
+    def _goaway(self, number: int, *_: object) -> None:
+        # Who leaves still gets its answers, and closes the connection then.
+        if number:
+            raise ConnectionBroken(Code.PROTOCOL_ERROR, "a stream cannot go away")
 
     def _push_promise(self, *_: object) -> None:
         raise ConnectionBroken(Code.PROTOCOL_ERROR, "a client promises nothing")
@@ -333,6 +358,7 @@ class Connection(asyncio.Protocol):
             raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {number} is not a client's")
         block = frames.unpadded(flags, payload)
         if flags & PRIORITY_FLAG:
+            _check_priority(number, block)
             block = block[_PRIORITY_SIZE:]
         if flags & END_HEADERS:
             self._begin(number, flags, block)
@@ -357,25 +383,38 @@ class Connection(asyncio.Protocol):
         headers = self._headers.decode(block)
         stream = self._streams.get(number)
         if stream is not None:
-            self._trailers(stream, flags)
+            self._trailers(stream, flags, headers)
             return
         if number <= self._last_stream or self._left:
-            return  # the end of a call that was answered before, or one that came after our last word
-        self._last_stream = number
-        if len(self._streams) >= self._limits.streams_max:
-            self._idle_frames += 1
-            self._out.append(frames.reset(number, Code.REFUSED_STREAM))
+            self._after_end(number, flags, Code.PROTOCOL_ERROR)
             return
+        self._last_stream = number
         stream = Stream(self, number, self._stream_window, self._heard)
+        stream.ended = bool(flags & END_STREAM)
+        if len(self._streams) >= self._limits.streams_max:
+            self._idle()
+            self._drop(stream, Code.REFUSED_STREAM)
+            return
         self._streams[number] = stream
         self._calls.begin(stream, headers)
-        if flags & END_STREAM:
+        if stream.ended:
             self._end(stream)
 
-    def _trailers(self, stream: Stream, flags: int) -> None:
-        if not flags & END_STREAM or stream.ended:
-            raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {stream.id} has headers in its middle")
+    def _trailers(self, stream: Stream, flags: int, headers: Headers) -> None:
+        if stream.ended:
+            raise ConnectionBroken(Code.STREAM_CLOSED, f"headers of stream {stream.id} after its end")
+        if not flags & END_STREAM or any(name.startswith(b":") for name, _ in headers):
+            self.reset(stream, Code.PROTOCOL_ERROR)
+            return
         self._end(stream)
+
+    def _after_end(self, number: int, flags: int, code: Code) -> None:
+        """Pass over what belongs to a stream that has ended, if the client cannot know that yet."""
+        self._idle()
+        if number not in self._passed_over and not self._left:
+            raise ConnectionBroken(code, f"stream {number} has ended")
+        if flags & END_STREAM:
+            self._passed_over.pop(number, None)
 
     def _end(self, stream: Stream) -> None:
         stream.ended = True
@@ -388,25 +427,27 @@ class Connection(asyncio.Protocol):
         if self._used > _WINDOW >> 1:
             self._out.append(frames.window_update(0, self._used))
             self._used = 0
+        data = frames.unpadded(flags, payload)
         stream = self._streams.get(number)
         if stream is None:
             if number == 0 or (number > self._last_stream and not self._left):
                 raise ConnectionBroken(Code.PROTOCOL_ERROR, f"data of stream {number}, which has not begun")
-            self._idle_frames += 1  # of a call that was answered before it had ended
+            self._after_end(number, flags, Code.STREAM_CLOSED)
             return
         if stream.ended:
             raise ConnectionBroken(Code.STREAM_CLOSED, f"data of stream {number} after its end")
-        data = frames.unpadded(flags, payload)
         if data:
             self._calls.data(stream, data)
         elif not flags & END_STREAM:
-            self._idle_frames += 1
+            self._idle()
         if flags & END_STREAM:
+            self._passed_over.pop(number, None)
             self._end(stream)
 
     def _reset(self, number: int, _: int, payload: bytes) -> None:
         if len(payload) != WORD.size or number == 0 or (number > self._last_stream and not self._left):
             raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {number} cannot be reset")
+        self._passed_over.pop(number, None)
         stream = self._streams.pop(number, None)
         if stream is not None:
             self._blocked.pop(number, None)
@@ -429,6 +470,8 @@ class Connection(asyncio.Protocol):
         if flags & ACK:
             return
         for name, value in SETTING.iter_unpack(payload):
+            if name == Setting.ENABLE_PUSH and value > 1:
+                raise ConnectionBroken(Code.PROTOCOL_ERROR, f"whether to push is 0 or 1, not {value}")
             if name == Setting.INITIAL_WINDOW_SIZE:
                 self._resize_windows(value)
             elif name == Setting.MAX_FRAME_SIZE:
@@ -458,11 +501,14 @@ class Connection(asyncio.Protocol):
             return
         stream = self._streams.get(number)
         if stream is None:
+            if number > self._last_stream and not self._left:
+                raise ConnectionBroken(Code.PROTOCOL_ERROR, f"a window of stream {number}, which has not begun")
             return  # it ended in the meantime
         stream.window += increment
         if stream.window > WINDOW_MAX:
-            raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, "a window that is too large")
-        self._pump(stream)
+            self.reset(stream, Code.FLOW_CONTROL_ERROR)
+        else:
+            self._pump(stream)
 
     # Sending
 
@@ -487,15 +533,28 @@ class Connection(asyncio.Protocol):
             else:
                 outgoing[0] = data[size:]
         self._blocked.pop(stream.id, None)
-        if stream.trailers is not None:
-            self._out.append(frames.frame(Kind.HEADERS, END_HEADERS | END_STREAM, stream.id, stream.trailers))
+        trailers = stream.trailers
+        if trailers is not None:
+            kind, flags = (Kind.HEADERS, END_HEADERS | END_STREAM) if trailers else (Kind.DATA, END_STREAM)
+            self._out.append(frames.frame(kind, flags, stream.id, trailers))
             self._finished(stream)
 
     def _finished(self, stream: Stream) -> None:
-        self._streams.pop(stream.id, None)
-        if not stream.ended:
+        if stream.ended:
+            self._streams.pop(stream.id, None)
+            self._close_if_left()
+        else:
             # The answer is there before the request: the rest of it need not be sent.
-            self._out.append(frames.reset(stream.id, Code.NO_ERROR))
+            self._drop(stream, Code.NO_ERROR)
+
+    def _drop(self, stream: Stream, code: Code) -> None:
+        self._streams.pop(stream.id, None)
+        self._blocked.pop(stream.id, None)
+        if not stream.ended:
+            if len(self._passed_over) >= _PASSED_OVER_MAX:
+                del self._passed_over[next(iter(self._passed_over))]
+            self._passed_over[stream.id] = None
+        self._write(frames.reset(stream.id, code))
         self._close_if_left()
 
     def _close_if_left(self) -> None:
@@ -513,3 +572,9 @@ class Connection(asyncio.Protocol):
             out, self._out = self._out, []
             if self._transport is not None:
                 self._transport.write(b"".join(out))
+
+
+def _check_priority(number: int, payload: bytes) -> None:
+    """Raise ConnectionBroken for a stream that depends on itself. Nothing else about priorities matters here."""
+    if len(payload) < _PRIORITY_SIZE or WORD.unpack_from(payload)[0] & STREAM_MASK == number:
+        raise ConnectionBroken(Code.PROTOCOL_ERROR, f"stream {number} depends on itself")
