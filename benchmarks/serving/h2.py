@@ -73,7 +73,7 @@ class Http2Calls:
             self._message.append(payload)
             self._count(len(payload))
         elif kind == _HEADERS and stream == self._stream and flags & _END_STREAM:
-            return self._answer()
+            return self._answer(payload)
         elif kind == _SETTINGS and not flags & _ACK:
             self._settings(payload)
         elif kind == _PING and not flags & _ACK:
@@ -86,10 +86,11 @@ class Http2Calls:
             raise CallFailed(f"the server reset the stream with code {int.from_bytes(payload, 'big')}")
         return None
 
-    def _answer(self) -> bytes:
+    def _answer(self, trailers: bytes) -> bytes:
         whole = b"".join(self._message)
         if not whole:
-            raise CallFailed("the server ended the call without a message: it answered with an error status")
+            # The trailers hold the status and its message, packed, and often readable all the same.
+            raise CallFailed(f"the server ended the call without a message: an error status, in {trailers[:300]!r}")
         return whole[5:]
 
     def _count(self, received: int) -> None:
