@@ -52,11 +52,12 @@ def test_without_keys_a_blob_is_asked_for_as_a_public_one(pod: Pod, web: Web) ->
     ],
 )
 def test_what_the_store_says_is_told_in_its_words(pod: Pod, web: Web, status: int, code: str, reason: Reason) -> None:
-    web.answer(BLOB, problem(code, "Words of the store."), status=status)
+    passing = "\nRequestId:46b64803-34b0-4190-b728-29141e58653f\nTime:2026-11-21T15:42:39.738Z"
+    web.answer(BLOB, problem(code, f"Words of the store.{passing}"), status=status)
     message = pod.refused(URI, **account(pod, web, AZURE_STORAGE_ACCOUNT_KEY=KEY))
     assert message.reason is reason
     assert URI in message.message
-    assert f"{code}: Words of the store." in message.message
+    assert message.message.endswith(f"{code}: Words of the store.")
     assert KEY not in message.message
 
 
@@ -76,3 +77,11 @@ def test_a_key_that_is_none_is_told(pod: Pod, web: Web) -> None:
 def test_an_endpoint_where_no_store_may_be_is_refused(pod: Pod) -> None:
     secret = pod.secret(AZURE_STORAGE_ACCOUNT_NAME=ACCOUNT, AZURE_ENDPOINT_URL="http://169.254.169.254/x")
     assert pod.refused(URI, **secret).reason is Reason.SOURCE_FORBIDDEN
+
+
+def test_what_differs_at_each_attempt_is_not_told(pod: Pod, web: Web) -> None:
+    """It would make a change of status of each attempt."""
+    web.answer(BLOB, b"busy", status=500)
+    message = pod.refused(URI, **account(pod, web))
+    assert "Server returned non-2xx status code: 500" in message.message
+    assert " in " not in message.message

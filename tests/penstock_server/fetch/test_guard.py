@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto, helper, numpy_helper
@@ -219,6 +220,27 @@ def test_a_damaged_model_is_inspected_or_refused(data: st.DataObject) -> None:
     except FetchFailed:
         return
     assert nodes > 0
+
+
+@given(st.data())
+def test_a_damaged_model_reads_nothing_but_the_files_that_came_along(data: st.DataObject) -> None:
+    content = bytearray(_with_entries(offset="4", length="4"))
+    for _ in range(data.draw(st.integers(1, 3))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        guard.inspect_bytes(bytes(content), {"w.bin": 8})
+    except FetchFailed:
+        return
+    # What passed the guard means to a protobuf reader what it meant to the guard.
+    try:
+        tensors = ModelProto.FromString(bytes(content)).graph.initializer
+    except DecodeError:
+        return
+    for tensor in tensors:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        if tensor.data_location == TensorProto.EXTERNAL:
+            assert entries["location"] == "w.bin"
+            assert int(entries.get("offset", 0)) + int(entries.get("length", 0)) <= 8
 
 
 def test_graphs_nested_without_end_are_refused() -> None:
