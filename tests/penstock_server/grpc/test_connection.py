@@ -221,7 +221,8 @@ async def test_an_answer_waits_for_the_windows_of_the_client() -> None:
     peer.send(frames.window_update(1, 20))
     assert [len(payload) for *_, payload in peer.frames()] == [20]
     peer.send(frames.settings({Setting.INITIAL_WINDOW_SIZE: 1000}))
-    *sent, (kind, flags, _, _), _ = peer.frames()
+    (acknowledged, *_), *sent, (kind, flags, _, _) = peer.frames()
+    assert acknowledged is Kind.SETTINGS
     assert [len(payload) for *_, payload in sent] == [75]
     assert (kind, flags) == (Kind.HEADERS, END_HEADERS | END_STREAM)
 

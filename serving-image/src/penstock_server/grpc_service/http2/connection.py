@@ -479,6 +479,7 @@ class Connection(asyncio.Protocol):
                     raise ConnectionBroken(Code.PROTOCOL_ERROR, f"frames of {value} bytes are not possible")
                 self._frame_size = value
         self._out.append(frames.frame(Kind.SETTINGS, ACK, 0))
+        self._pump_blocked()
 
     def _resize_windows(self, value: int) -> None:
         if value > WINDOW_MAX:
@@ -487,7 +488,6 @@ class Connection(asyncio.Protocol):
         self._stream_window = value
         for stream in list(self._streams.values()):
             stream.window += change
-        self._pump_blocked()
 
     def _window_update(self, number: int, _: int, payload: bytes) -> None:
         increment = WORD.unpack(payload)[0] & STREAM_MASK if len(payload) == WORD.size else 0
