@@ -209,9 +209,11 @@ class GrpcCalls:
 
     def _hand_on(self, call: Call, conversation: Conversation) -> None:
         before = call.held
-        while (message := call.next()) is not None:
-            conversation.feed(message)
-        self._held -= before - call.held
+        try:
+            while (message := call.next()) is not None:
+                conversation.feed(message)
+        finally:
+            self._held -= before - call.held
 
     def _remaining(self, stream: Stream, call: Call) -> float | None:
         seconds = call.asked.seconds_max
