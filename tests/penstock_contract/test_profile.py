@@ -108,6 +108,10 @@ def test_the_layout_of_counts_follows_from_the_columns() -> None:
         (changed(columns=[{"name": "a"}]), "a field is missing or wrong: KeyError"),
         (changed(counts={}), "its columns are not those of the profile"),
         (changed(profileHash="sha256:0"), "changed by hand, or damaged"),
+        (
+            changed(calibration=[{"column": "outputs/score", "hits": [1]}]),
+            "the calibration of 'outputs/score' does not",
+        ),
         (with_column(edges=[1.0, 1.0, 2.0]), "the edges of 'inputs/amount' do not ascend"),
         (with_column(edges=[]), "'inputs/amount' has no edges"),
         (with_column(edges=[0.0, "1", 2.0]), "'1' is not a finite number"),

@@ -147,6 +147,26 @@ def test_what_is_no_label_is_refused_with_the_reason(body: bytes, says: str) -> 
         decode(body)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["requestId", "label", "ts", "x"]), inner),
+)
+
+
+@given(JSON | st.binary().map(lambda octets: octets.decode("latin-1")))
+def test_whatever_a_stranger_sends_is_counted_or_refused(message: Any) -> None:
+    feedback = Feedback([CLASS, NUMBER])
+    feedback.remember([answered("a", label=[1])], now=1)
+    try:
+        labels = decode(json.dumps(message).encode())
+    except BadFeedback:
+        return
+    told = feedback.take(labels, 2)
+    assert sum(told[outcome] for outcome in ("matched", "unmatched", "late", "duplicate", "invalid")) == sum(
+        len(label.values) for label in labels
+    )
+
+
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 9)), max_size=60), st.integers(1, 20))
 def test_a_table_with_room_remembers_the_last_value_of_each_key(puts: list[tuple[int, int]], batch: int) -> None:

@@ -242,19 +242,24 @@ def _profile(message: Mapping[str, Any]) -> Profile:
     if len(set(names)) != len(names):
         raise InvalidProfile("two of its columns have the same name")
     source = message.get("source") or {}
+    bins = {column.name: column.bins for column in columns}
     return Profile(
         columns=columns,
         counts=Counts.from_wire(message["counts"], layout_of(columns)),
-        calibration=tuple(
-            Calibration(column=str(one["column"]), hits=tuple(map(int, one["hits"])))
-            for one in message.get("calibration", ())
-        ),
+        calibration=tuple(_calibration(one, bins) for one in message.get("calibration", ())),
         classes=tuple(map(str, message.get("classes", ()))),
         model_sha256=(message.get("model") or {}).get("sha256"),
         source_name=str(source.get("name", "")),
         source_sha256=str(source.get("sha256", "")),
         made_by=str(message.get("madeBy", "")),
     )
+
+
+def _calibration(wire: Mapping[str, Any], bins: Mapping[str, int]) -> Calibration:
+    name, hits = _text(wire, "column"), tuple(map(_whole, wire["hits"]))
+    if bins.get(name) != len(hits):
+        raise InvalidProfile(f"the calibration of {name!r} does not fit its bins")
+    return Calibration(column=name, hits=hits)
 
 
 def _column(wire: Mapping[str, Any]) -> Column:

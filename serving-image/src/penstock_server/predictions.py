@@ -59,13 +59,13 @@ class Classes:
             return list(map(float, values.argmax(axis=1).tolist()))
         if self._rule == "half":
             return list(map(float, (values[:, 0] > _HALF).tolist()))
-        return [self._place(_class_name(value)) for value in values[:, 0].tolist()]
+        return [self._place(class_name(value)) for value in values[:, 0].tolist()]
 
     def judge(self, predicted: float, label: Value) -> FeedbackCounts | None:
         """Return what one label counts, None where it names no class."""
         if isinstance(label, float) and not math.isfinite(label):
             return None
-        return FeedbackCounts(matched=1, confusion={self._said(int(predicted)): {self._true(_class_name(label)): 1}})
+        return FeedbackCounts(matched=1, confusion={self._said(int(predicted)): {self._true(class_name(label)): 1}})
 
     def _said(self, place: int) -> str:
         if 0 <= place < len(self._names):
@@ -86,7 +86,7 @@ class Classes:
         return float(self._places.get(name, -1))
 
 
-def _class_name(value: Any) -> str:
+def class_name(value: Any) -> str:
     """Return 1, 1.0, "1" and True as the same name."""
     if isinstance(value, bool):
         return str(int(value))
@@ -114,6 +114,8 @@ def reader_of(outputs: Sequence[TensorSpec], profile: Profile | None) -> Numbers
 def _class_names(profile: Profile | None, spec: TensorSpec) -> tuple[str, ...]:
     if profile is not None and profile.classes:
         return profile.classes
+    if spec.classes:
+        return tuple(map(str, spec.classes))
     return tuple(str(place) for place in range(min(spec.shape[-1], _CLASSES_MAX)))
 
 

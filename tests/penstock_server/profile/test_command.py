@@ -161,6 +161,16 @@ def test_maps_of_probabilities_are_counted_as_their_columns(run: Run) -> None:
     assert profile.column("outputs/y[1]").transform is Transform.LOGIT
 
 
+def test_labels_are_the_classes_that_the_model_names(run: Run) -> None:
+    share = RANDOM.random(60)
+    data = {"a": share, "b": 1 - share, "y": np.where(share > 0.5, 1.0, 5.0)}
+    profile = run(data, "--labels", "y", model=onnx_models.zipmap())
+    assert profile.classes == ("1", "5")
+    assert sum(sum(one.hits) for one in profile.calibration if one.column == "outputs/y[0]") == (share > 0.5).sum()
+    with pytest.raises(SystemExit, match=r"holds 2 classes \(7, 8\) .* its classes are 1, 5"):
+        run(data | {"y": [7, 8] * 30}, "--labels", "y", model=onnx_models.zipmap())
+
+
 def test_texts_are_categories(run: Run) -> None:
     words = [str(word) for word in RANDOM.choice(["red", "green"], 400)]
     profile = run({"x": np.array(words)}, model=onnx_models.identity("BYTES", [None]), suffix=".npz")
@@ -223,7 +233,7 @@ IDENTITY = onnx_models.identity("FP32", [None, 2])
         (NUMBERS, ["--ignore", "a,b"], IDENTITY, "no column is left"),
         (NUMBERS, ["--outputs", "z"], None, "--outputs names 'z'; the data have 'a', 'b'"),
         ({**NUMBERS, "y": [2] * 400}, ["--labels", "y"], IDENTITY, "needs an output that holds probabilities"),
-        ({**NUMBERS, "y": [2] * 400}, ["--labels", "y"], classifier(2, 2), "--labels holds 1 classes and the model"),
+        ({**NUMBERS, "y": [2] * 400}, ["--labels", "y"], classifier(2, 2), r"holds 1 classes \(2\) and the model has"),
         ({"a": [None, "x"]}, [], None, None),
         ({"a": pa.array([0, 1], pa.timestamp("s"))}, [], None, r"column 'a' has type timestamp"),
     ],

@@ -226,3 +226,18 @@ def test_an_input_that_is_too_wide_is_not_counted_and_its_answer_is() -> None:
     plain = json.loads(live.body())["plain"]
     assert [column["name"] for column in plain["columns"]] == ["outputs/y"]
     assert plain["rows"] == plain["columns"][0]["count"] == 1
+
+
+def test_a_mistake_in_counting_costs_the_rows_that_it_met_and_nothing_else(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    live = start(log=lambda event, **_: said.append(event))
+    with monkeypatch.context() as broken:
+        broken.setattr(live_module, "blocks", lambda *_: 1 / 0)
+        observe(live, REFERENCE[:3])
+        live.body()
+    observe(live, REFERENCE[:2])
+    got = snapshot(live)
+    assert (got.counts.rows, got.dropped_rows) == (2, 3)
+    assert said == ["profile", "count-failed"]

@@ -16,6 +16,7 @@ from penstock_contract.profile import (
     Role,
     Transform,
 )
+from penstock_server.predictions import class_name
 from penstock_server.profile import describe
 from penstock_server.profile.binding import Bound, matrices
 from penstock_server.profile.counting import Counter
@@ -52,6 +53,10 @@ def build(
     columns = (*_input_columns(inputs, choices), *_output_columns(outputs, choices))
     if not columns:
         raise UnusableData("there is no column to count: every input and output is too wide, or has no fixed width")
+    names = [column.name for column in columns]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UnusableData(f"several columns would be named {', '.join(map(repr, twice))}; rename a column of the data")
     rows = {Role.INPUT: matrices(inputs), Role.OUTPUT: _flat(outputs)}
     counter = Counter(columns)
     total = len((*inputs, *outputs)[0].array)
@@ -61,7 +66,7 @@ def build(
         size = part.stop - start
         counter.add(Block(rows=size, inputs=taken[Role.INPUT], outputs=taken[Role.OUTPUT]))
         counted(size)
-    calibration, classes = ((), ()) if labels is None else _calibration(columns, rows[Role.OUTPUT], labels)
+    calibration, classes = ((), ()) if labels is None else _calibration(columns, outputs, labels)
     return Profile(columns=columns, counts=counter.counts(), calibration=calibration, classes=classes)
 
 
@@ -169,33 +174,41 @@ def are_probabilities(matrix: Array) -> bool:
 
 
 def _calibration(
-    columns: Sequence[Column], outputs: Mapping[str, Array], labels: Array
+    columns: Sequence[Column], outputs: Sequence[Bound], labels: Array
 ) -> tuple[tuple[Calibration, ...], tuple[str, ...]]:
-    for column in columns:
-        matrix = outputs.get(column.tensor) if column.role is Role.OUTPUT else None
-        if matrix is None or column.transform is not Transform.LOGIT:
-            continue
-        classes = max(matrix.shape[1], _BINARY)
-        places, names = _classes(labels, classes)
-        return tuple(_hits(columns, column.tensor, matrix, places)), names
+    probabilities = {column.tensor for column in columns if column.transform is Transform.LOGIT}
+    for one in outputs:
+        if one.spec.name in probabilities:
+            matrix = one.array.reshape(len(one.array), -1)
+            places, names = _classes(labels, max(matrix.shape[1], _BINARY), tuple(map(str, one.spec.classes)))
+            return tuple(_hits(columns, one.spec.name, matrix, places)), names
     raise UnusableData("--labels needs an output that holds probabilities, and the model has none")
 
 
-def _classes(labels: Array, count: int) -> tuple[Array, tuple[str, ...]]:
-    """Return the place of each label's class among the probabilities, and the names of the classes."""
+def _classes(labels: Array, count: int, named: tuple[str, ...]) -> tuple[Array, tuple[str, ...]]:
+    """Return the place of each label's class among the probabilities, and the names of the classes.
+
+    The model's own names count; else labels are places already, or all classes occur and stand in ascending order.
+    """
     if labels.dtype.kind == "f":
         missing = int(np.isnan(labels).sum())
         if missing:
             raise UnusableData(f"{missing} labels are missing; leave those rows out")
-    names, places = np.unique(labels, return_inverse=True)
-    if names.dtype.kind in "iufb" and set(names.tolist()) <= set(range(count)):
-        return labels.astype(np.intp), tuple(str(place) for place in range(count))
-    if len(names) != count:
-        raise UnusableData(
-            f"--labels holds {len(names)} classes and the model has probabilities of {count}; labels must be "
-            f"numbers from 0 to {count - 1}, or every class must occur"
+    distinct, places = np.unique(labels, return_inverse=True)
+    found = tuple(class_name(one) for one in distinct.tolist())
+    numbers = tuple(map(str, range(count)))
+    names = named if len(named) == count else numbers
+    if set(found) <= set(names):
+        return np.array([names.index(one) for one in found], dtype=np.intp)[places], names
+    if len(named) == count or len(found) != count:
+        wanted = (
+            f"its classes are {', '.join(named)}" if named else f"write numbers from 0 to {count - 1}, or all classes"
         )
-    return places.astype(np.intp), tuple(str(name) for name in names.tolist())
+        raise UnusableData(
+            f"--labels holds {len(found)} classes ({', '.join(found[:8])}) and the model has probabilities of {count}: "
+            + wanted
+        )
+    return places.astype(np.intp), found
 
 
 def _hits(columns: Sequence[Column], tensor: str, matrix: Array, places: Array) -> list[Calibration]:

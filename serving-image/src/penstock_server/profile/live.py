@@ -63,6 +63,7 @@ class LiveProfile:
         self._counter: Counter | PlainCounter = PlainCounter(self._tensors)
         self._feedback = Feedback(self._outputs)
         self._requests = 0
+        self._complained = False
         self._uncounted_rows = 0
         self._rows = 0
         self._first_ts: float | None = None
@@ -187,18 +188,25 @@ class LiveProfile:
         while left > 0 and (answered := self._tap.take(_CHUNK_REQUESTS, _CHUNK_ROWS)):
             rows = sum(request.rows for request, _ in answered)
             left -= max(rows, 1)
-            self._count(answered, rows)
+            before = self._rows
+            try:
+                self._count(answered)
+            except Exception as error:  # noqa: BLE001 - the top of the loop: who comes next is counted all the same
+                self._complain(error)
+            self._uncounted_rows += rows - (self._rows - before)
             time.sleep(0)  # whoever waits for the GIL gets it here
 
-    def _count(self, answered: Sequence[Answered], rows: int) -> None:
-        counted = 0
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            self._complained = True
+            self._log("count-failed", error=repr(error))
+
+    def _count(self, answered: Sequence[Answered]) -> None:
         for block in blocks(answered, self._tensors, _pick):
             if block is not None:
                 self._counter.add(block)
-                counted += block.rows
-        self._uncounted_rows += rows - counted
+                self._rows += block.rows
         self._requests += len(answered)
-        self._rows += counted
         now = time.time()
         self._feedback.remember(answered, now)
         self._first_ts = self._first_ts or now

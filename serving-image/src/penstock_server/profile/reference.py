@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock_contract.profile import FILE_NAME, Derived, InvalidProfile, Profile, Role, parse
+from penstock_server.profile.counting import Counter
 from penstock_server.profile.rows import width
 from penstock_server.protocol import TensorSpec
 
@@ -49,6 +50,10 @@ def read(path: Path, model: Path, inputs: Sequence[TensorSpec], outputs: Sequenc
         raise InvalidProfile(f"it is larger than {_BYTES_MAX} bytes")
     profile = parse(path.read_bytes())
     check(profile, inputs, outputs)
+    try:
+        Counter(profile.columns)
+    except (ValueError, TypeError, OverflowError, KeyError) as error:
+        raise InvalidProfile(f"its columns cannot be counted: {error!r}") from None
     if profile.model_sha256 is not None and (digest := sha256_of(model)) != profile.model_sha256:
         raise InvalidProfile(
             f"it was made for a model with sha256 {profile.model_sha256}, and this one has {digest}; "
