@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from penstock_server.protocol.binary import decode_raw
+from penstock_server.protocol.json_limits import check_structure
 from penstock_server.protocol.json_tensors import decode_data, kind
 from penstock_server.protocol.parameters import classes_wanted, flag, parameters_of, raw_bytes, seconds_wanted
 from penstock_server.protocol.plain import PlainTensors
@@ -157,6 +158,7 @@ def decode_shape(value: Any, spec: TensorSpec, where: str) -> tuple[int, ...]:
 def _parse_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise BadRequest("the body is empty; send a JSON object with 'inputs'")
+    check_structure(body)
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
