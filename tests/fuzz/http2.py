@@ -9,7 +9,8 @@ from tests.fuzz.connection import Pipe
 
 from penstock_server.grpc_service.http2.call import Conversation
 from penstock_server.grpc_service.http2.calls import GrpcCalls
-from penstock_server.grpc_service.http2.connection import Connection, Limits
+from penstock_server.grpc_service.http2.connection import Connection
+from penstock_server.grpc_service.http2.stream import Limits
 
 MESSAGE_BYTES_MAX = 1 << 16
 _LIMITS = Limits(

@@ -9,8 +9,9 @@ from hpack import Decoder, Encoder
 from penstock_server.grpc_service.http2 import frames
 from penstock_server.grpc_service.http2.call import Streaming, Unary
 from penstock_server.grpc_service.http2.calls import GrpcCalls
-from penstock_server.grpc_service.http2.connection import Connection, Limits
+from penstock_server.grpc_service.http2.connection import Connection
 from penstock_server.grpc_service.http2.frames import HEAD, PREFACE, Code, Kind
+from penstock_server.grpc_service.http2.stream import Limits
 
 LIMITS = Limits(streams_max=3, stream_window=1 << 20, age_seconds_max=100, leave_seconds_max=10, request_seconds_max=30)
 MESSAGE_MAX = 4096

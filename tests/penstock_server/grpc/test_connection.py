@@ -29,7 +29,10 @@ OK = "0"
 
 
 async def test_the_server_says_first_what_it_takes() -> None:
-    (kind, _, _, payload), (update, *_) = Peer().frames()
+    peer = Peer()
+    assert peer.frames() == []  # it might be somebody who speaks HTTP/1
+    peer.send(PREFACE)
+    (kind, _, _, payload), (update, *_) = peer.frames()
     assert (kind, update) == (Kind.SETTINGS, Kind.WINDOW_UPDATE)
     assert dict(SETTING.iter_unpack(payload))[Setting.MAX_CONCURRENT_STREAMS] == LIMITS.streams_max
 
@@ -275,7 +278,6 @@ async def test_while_the_client_does_not_read_nothing_is_read_from_it() -> None:
 )
 async def test_who_speaks_something_else_is_told_as_far_as_possible(request_line: bytes, answer: bytes) -> None:
     peer = Peer()
-    peer.frames()
     peer.send(request_line)
     assert peer.transport.closed
     assert bytes(peer.transport.written).startswith(answer)
@@ -492,6 +494,18 @@ async def test_a_request_that_does_not_arrive_is_refused() -> None:
     peer.connection.check(asyncio.get_running_loop().time() + 31)
     _, headers, _ = peer.outcome()
     assert (headers["grpc-status"], headers["grpc-message"]) == ("4", "the request did not arrive in time")
+    assert not peer.connection.busy
+
+
+async def test_an_answer_that_nobody_takes_is_given_up() -> None:
+    peer = Peer()
+    peer.send(PREFACE, frames.settings({Setting.INITIAL_WINDOW_SIZE: 10}), peer.call(1, b"x" * 100))
+    peer.frames()
+    now = asyncio.get_running_loop().time()
+    peer.connection.check(now + 29)
+    assert peer.frames() == []
+    peer.connection.check(now + 31)
+    assert peer.frames() == [(Kind.RST_STREAM, 0, 1, WORD.pack(Code.CANCEL))]
     assert not peer.connection.busy
 
 

@@ -8,7 +8,8 @@ from typing import Self
 from penstock_server.grpc_service import reflection
 from penstock_server.grpc_service.health import Health
 from penstock_server.grpc_service.http2.calls import GrpcCalls
-from penstock_server.grpc_service.http2.connection import Connection, Limits
+from penstock_server.grpc_service.http2.connection import Connection
+from penstock_server.grpc_service.http2.stream import Limits
 from penstock_server.grpc_service.service import InferenceService
 from penstock_server.http_inference import BODY_BYTES_MAX
 from penstock_server.http_server import ErrorLog

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from penstock_server.grpc_service.http2.connection import Stream
 from penstock_server.grpc_service.http2.headers import Headers
+from penstock_server.grpc_service.http2.stream import Stream
 
 #: A flag whether the message is compressed, and its length.
 PREFIX_SIZE = 5

@@ -17,9 +17,10 @@ from penstock_server.grpc_service.http2.call import (
     Unary,
     asked,
 )
-from penstock_server.grpc_service.http2.connection import NOT_GRPC, Stream
+from penstock_server.grpc_service.http2.connection import NOT_GRPC
 from penstock_server.grpc_service.http2.frames import Code
 from penstock_server.grpc_service.http2.headers import Headers
+from penstock_server.grpc_service.http2.stream import Stream
 from penstock_server.grpc_service.status import Refused, Status
 from penstock_server.http_server import ErrorLog
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import cast
 
 from penstock_server.grpc_service.http2 import frames
 from penstock_server.grpc_service.http2.frames import (
@@ -25,6 +23,8 @@ from penstock_server.grpc_service.http2.frames import (
     Setting,
 )
 from penstock_server.grpc_service.http2.headers import HEADERS_SIZE_MAX, HeaderDecoder, Headers
+from penstock_server.grpc_service.http2.outbox import Outbox
+from penstock_server.grpc_service.http2.stream import Calls, Limits, Stream
 
 #: Larger than the default: a tensor of a megabyte in four frames instead of 64.
 _FRAME_SIZE_MAX = 1 << 18
@@ -52,52 +52,6 @@ _HTTP1_ANSWER = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What one connection may do; sizes in bytes, times in seconds."""
-
-    streams_max: int
-    stream_window: int
-    age_seconds_max: float
-    leave_seconds_max: float
-    request_seconds_max: float
-
-
-class Stream:
-    """A call as HTTP/2 sees it. ``call`` belongs to whoever answers it."""
-
-    __slots__ = ("call", "connection", "ended", "id", "outgoing", "started", "trailers", "window")
-
-    def __init__(self, connection: "Connection", number: int, window: int, started: float) -> None:
-        self.connection = connection
-        self.id = number
-        self.window = window
-        self.started = started
-        self.ended = False
-        self.call: Any = None
-        self.outgoing: deque[memoryview] = deque()
-        self.trailers: bytes | None = None
-
-
-class Calls(Protocol):
-    """Answers the calls of all connections."""
-
-    def begin(self, stream: Stream, headers: Headers) -> None:
-        """Take note of a new call."""
-
-    def data(self, stream: Stream, data: bytes) -> None:
-        """Take note of more of its request."""
-
-    def end(self, stream: Stream) -> None:
-        """Answer: the request is whole."""
-
-    def abort(self, stream: Stream) -> None:
-        """Forget the call: nobody waits for its answer."""
-
-    def late(self, stream: Stream) -> None:
-        """Refuse the call: its request takes too long to arrive."""
-
-
 class Connection(asyncio.Protocol):
     """Written for calls whose request and answer are small: each is read, answered and written in one turn."""
 
@@ -108,7 +62,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._rest = b""
-        self._out: list[bytes | memoryview] = []
+        self._out = Outbox(self._finished)
         self._reading = False
         self._prefaced = False
         self._headers = HeaderDecoder()
@@ -116,10 +70,6 @@ class Connection(asyncio.Protocol):
         self._continued: tuple[int, int, bytearray] | None = None
         self._streams: dict[int, Stream] = {}
         self._last_stream = 0
-        self._window = frames.WINDOW_DEFAULT
-        self._stream_window = frames.WINDOW_DEFAULT
-        self._frame_size = frames.FRAME_SIZE_DEFAULT
-        self._blocked: dict[int, Stream] = {}
         #: Streams that ended here first: the client may not know yet, and what it still sends is passed over.
         self._passed_over: dict[int, None] = {}
         self._used = 0
@@ -148,20 +98,9 @@ class Connection(asyncio.Protocol):
         return bool(self._streams)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Tell what this side takes."""
+        """Wait for the client's first words; who speaks HTTP/1 is answered in that."""
         # uvloop's transports are none of asyncio's classes.
         self._transport = cast("asyncio.Transport", transport)
-        self._write(
-            frames.settings(
-                {
-                    Setting.MAX_CONCURRENT_STREAMS: self._limits.streams_max,
-                    Setting.INITIAL_WINDOW_SIZE: self._limits.stream_window,
-                    Setting.MAX_FRAME_SIZE: _FRAME_SIZE_MAX,
-                    Setting.MAX_HEADER_LIST_SIZE: HEADERS_SIZE_MAX,
-                }
-            ),
-            frames.window_update(0, _WINDOW - frames.WINDOW_DEFAULT),
-        )
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget all calls."""
@@ -198,10 +137,10 @@ class Connection(asyncio.Protocol):
             self._rest = self._read(data)
         except ConnectionBroken as error:
             if self._prefaced:
-                self._out.append(frames.goaway(self._last_stream, error.code, str(error)))
-            else:
-                self._out = [_HTTP1_ANSWER] if data[:4] in _HTTP1 else []
-            self._flush()
+                self._out.add(frames.goaway(self._last_stream, error.code, str(error)))
+            elif data[:4] in _HTTP1:
+                self._out.add(_HTTP1_ANSWER)
+            self._out.flush(self._transport)
             self.close()
         finally:
             self._reading = False
@@ -211,45 +150,23 @@ class Connection(asyncio.Protocol):
 
     def respond(self, stream: Stream, head: bytes, data: bytes, trailers: bytes) -> None:
         """Send a whole answer: blocks of headers, and what is between them."""
-        number, size = stream.id, len(data)
-        if not self._blocked and size <= self._frame_size and size <= self._window and size <= stream.window:
-            self._window -= size
-            self._out += (
-                HEAD.pack(0, len(head), Kind.HEADERS, END_HEADERS, number),
-                head,
-                HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, number),
-                data,
-                HEAD.pack(0, len(trailers), Kind.HEADERS, END_HEADERS | END_STREAM, number),
-                trailers,
-            )
-            self._finished(stream)
-        else:
-            self.send(stream, head, data)
-            self.finish(stream, trailers)
-        if not self._reading:
-            self._flush()
-
-    def reset(self, stream: Stream, code: Code) -> None:
-        """End a call that is no call."""
-        self._calls.abort(stream)
-        self._drop(stream, code)
+        self._out.respond(stream, head, data, trailers)
+        self._flush()
 
     def send(self, stream: Stream, head: bytes | None, data: bytes) -> None:
         """Send a part of an answer; its headers come before the first."""
-        if head is not None:
-            self._out.append(frames.frame(Kind.HEADERS, END_HEADERS, stream.id, head))
-        if data:
-            stream.outgoing.append(memoryview(data))
-        self._pump(stream)
-        if not self._reading:
-            self._flush()
+        self._out.send(stream, head, data)
+        self._flush()
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
         """End an answer, when all of its parts are sent; empty trailers are none."""
-        stream.trailers = trailers
-        self._pump(stream)
-        if not self._reading:
-            self._flush()
+        self._out.finish(stream, trailers)
+        self._flush()
+
+    def reset(self, stream: Stream, code: Code) -> None:
+        """End a call that is no call, or whose answer nobody takes."""
+        self._calls.abort(stream)
+        self._drop(stream, code)
 
     def close(self) -> None:
         """End at once."""
@@ -275,6 +192,8 @@ class Connection(asyncio.Protocol):
         for stream in [one for one in self._streams.values() if not one.ended]:
             if now - stream.started > self._limits.request_seconds_max:
                 self._calls.late(stream)
+        for stream in self._out.stuck(now - self._limits.request_seconds_max):
+            self.reset(stream, Code.CANCEL)
         self._flush()
 
     def leave(self) -> None:
@@ -307,6 +226,7 @@ class Connection(asyncio.Protocol):
                 return data
             self._prefaced = True
             position = len(PREFACE)
+            self._greet()
         while size - position >= _HEAD_SIZE:
             high, low, kind, flags, number = HEAD.unpack_from(data, position)
             length = high << 16 | low
@@ -318,6 +238,20 @@ class Connection(asyncio.Protocol):
                 return data[start - _HEAD_SIZE :]
             self._frame(kind, flags, number & STREAM_MASK, data[start:position])
         return data[position:]
+
+    def _greet(self) -> None:
+        """Tell what this side takes."""
+        self._out.add(
+            frames.settings(
+                {
+                    Setting.MAX_CONCURRENT_STREAMS: self._limits.streams_max,
+                    Setting.INITIAL_WINDOW_SIZE: self._limits.stream_window,
+                    Setting.MAX_FRAME_SIZE: _FRAME_SIZE_MAX,
+                    Setting.MAX_HEADER_LIST_SIZE: HEADERS_SIZE_MAX,
+                }
+            ),
+            frames.window_update(0, _WINDOW - frames.WINDOW_DEFAULT),
+        )
 
     def _frame(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._continued is not None and (kind != Kind.CONTINUATION or number != self._continued[0]):
@@ -389,7 +323,7 @@ class Connection(asyncio.Protocol):
             self._after_end(number, flags, Code.PROTOCOL_ERROR)
             return
         self._last_stream = number
-        stream = Stream(self, number, self._stream_window, self._heard)
+        stream = Stream(self, number, self._out.stream_window, self._heard)
         stream.ended = bool(flags & END_STREAM)
         if len(self._streams) >= self._limits.streams_max:
             self._idle()
@@ -425,7 +359,7 @@ class Connection(asyncio.Protocol):
     def _data(self, number: int, flags: int, payload: bytes) -> None:
         self._used += len(payload)
         if self._used > _WINDOW >> 1:
-            self._out.append(frames.window_update(0, self._used))
+            self._out.add(frames.window_update(0, self._used))
             self._used = 0
         data = frames.unpadded(flags, payload)
         stream = self._streams.get(number)
@@ -450,7 +384,7 @@ class Connection(asyncio.Protocol):
         self._passed_over.pop(number, None)
         stream = self._streams.pop(number, None)
         if stream is not None:
-            self._blocked.pop(number, None)
+            self._out.forget(stream)
             self._calls.abort(stream)
             self._close_if_left()
 
@@ -458,10 +392,10 @@ class Connection(asyncio.Protocol):
         if number or len(payload) != _PING_SIZE:
             raise ConnectionBroken(Code.PROTOCOL_ERROR, "a damaged ping")
         if not flags & ACK:
-            self._out.append(frames.frame(Kind.PING, ACK, 0, payload))
+            self._out.add(frames.frame(Kind.PING, ACK, 0, payload))
         elif payload == _LEAVE_PING and self._leaving_from is not None and not self._left:
             self._left = True
-            self._out.append(frames.goaway(self._last_stream, Code.NO_ERROR))
+            self._out.add(frames.goaway(self._last_stream, Code.NO_ERROR))
             self._close_if_left()
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
@@ -477,15 +411,15 @@ class Connection(asyncio.Protocol):
             elif name == Setting.MAX_FRAME_SIZE:
                 if not frames.FRAME_SIZE_DEFAULT <= value <= frames.FRAME_SIZE_MAX:
                     raise ConnectionBroken(Code.PROTOCOL_ERROR, f"frames of {value} bytes are not possible")
-                self._frame_size = value
-        self._out.append(frames.frame(Kind.SETTINGS, ACK, 0))
-        self._pump_blocked()
+                self._out.frame_size = value
+        self._out.add(frames.frame(Kind.SETTINGS, ACK, 0))
+        self._out.pump_all()
 
     def _resize_windows(self, value: int) -> None:
         if value > WINDOW_MAX:
             raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, f"a window of {value} bytes is too large")
-        change = value - self._stream_window
-        self._stream_window = value
+        change = value - self._out.stream_window
+        self._out.stream_window = value
         for stream in list(self._streams.values()):
             stream.window += change
 
@@ -494,10 +428,8 @@ class Connection(asyncio.Protocol):
         if not increment:
             raise ConnectionBroken(Code.PROTOCOL_ERROR, "a window that does not grow")
         if number == 0:
-            self._window += increment
-            if self._window > WINDOW_MAX:
+            if not self._out.grow(increment):
                 raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, "a window that is too large")
-            self._pump_blocked()
             return
         stream = self._streams.get(number)
         if stream is None:
@@ -508,36 +440,7 @@ class Connection(asyncio.Protocol):
         if stream.window > WINDOW_MAX:
             self.reset(stream, Code.FLOW_CONTROL_ERROR)
         else:
-            self._pump(stream)
-
-    # Sending
-
-    def _pump_blocked(self) -> None:
-        for stream in list(self._blocked.values()):
-            self._pump(stream)
-
-    def _pump(self, stream: Stream) -> None:
-        """Send as much of the stream as both windows allow."""
-        outgoing = stream.outgoing
-        while outgoing:
-            data = outgoing[0]
-            size = min(len(data), self._frame_size, self._window, stream.window)
-            if size <= 0:
-                self._blocked[stream.id] = stream
-                return
-            self._out += (HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, stream.id), data[:size])
-            self._window -= size
-            stream.window -= size
-            if size == len(data):
-                outgoing.popleft()
-            else:
-                outgoing[0] = data[size:]
-        self._blocked.pop(stream.id, None)
-        trailers = stream.trailers
-        if trailers is not None:
-            kind, flags = (Kind.HEADERS, END_HEADERS | END_STREAM) if trailers else (Kind.DATA, END_STREAM)
-            self._out.append(frames.frame(kind, flags, stream.id, trailers))
-            self._finished(stream)
+            self._out.pump(stream)
 
     def _finished(self, stream: Stream) -> None:
         if stream.ended:
@@ -549,7 +452,7 @@ class Connection(asyncio.Protocol):
 
     def _drop(self, stream: Stream, code: Code) -> None:
         self._streams.pop(stream.id, None)
-        self._blocked.pop(stream.id, None)
+        self._out.forget(stream)
         if not stream.ended:
             if len(self._passed_over) >= _PASSED_OVER_MAX:
                 del self._passed_over[next(iter(self._passed_over))]
@@ -559,19 +462,17 @@ class Connection(asyncio.Protocol):
 
     def _close_if_left(self) -> None:
         if self._left and not self._streams:
-            self._flush()
+            self._out.flush(self._transport)
             self.close()
 
     def _write(self, *parts: bytes) -> None:
-        self._out += parts
-        if not self._reading:
-            self._flush()
+        self._out.add(*parts)
+        self._flush()
 
     def _flush(self) -> None:
-        if self._out:
-            out, self._out = self._out, []
-            if self._transport is not None:
-                self._transport.write(b"".join(out))
+        # While frames are read, what they give rise to is kept for one write.
+        if not self._reading:
+            self._out.flush(self._transport)
 
 
 def _check_priority(number: int, payload: bytes) -> None:
