@@ -1,5 +1,6 @@
 """Where requests run, who is told, and what becomes of those that fail."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from onnx import ModelProto
 from tests.penstock_server import onnx_models
 
 from penstock_server.admission import Admission, Overloaded
-from penstock_server.inference import Inference
+from penstock_server.inference import Batching, Inference
 from penstock_server.metrics import Metrics
 from penstock_server.pace import Pace
 from penstock_server.protocol import Array, InferRequest, RequestedOutput
@@ -136,3 +137,30 @@ async def test_a_failed_run_is_told_to_no_observer(make: Make) -> None:
     with pytest.raises(RunFailed, match="out of data bounds"):
         await inference.run(asking({"i": np.array([7])}))
     assert noted.rows == []
+
+
+async def test_requests_of_a_batching_model_share_runs_and_everybody_is_observed(
+    make: Make, ran_in: list[bool]
+) -> None:
+    noted = Noted()
+    batching = Batching(rows_max=8, delay_seconds=0.0)
+    inference = make(
+        onnx_models.identity("FP32", [None]), seconds=0.0005, observers=[noted], timeout_seconds=0.5, batching=batching
+    )
+    assert inference.batches
+    asked = (inference.run(asking({"x": np.array([number], np.float32)})) for number in range(3))
+    assert [results[0].tolist() for results in await asyncio.gather(*asked)] == [[0.0], [1.0], [2.0]]
+    assert ran_in == [True]
+    assert noted.rows == [1, 1, 1]
+
+
+async def test_a_model_quicker_than_bringing_requests_together_shares_no_runs(make: Make, ran_in: list[bool]) -> None:
+    batching = Batching(rows_max=8, delay_seconds=0.0)
+    inference = make(onnx_models.identity("FP32", [None]), seconds=0.00001, batching=batching)
+    assert inference.run_now(asking({"x": np.array([1], np.float32)})) is not None
+    assert ran_in == [True]
+
+
+async def test_a_model_with_a_fixed_shape_does_not_batch(make: Make) -> None:
+    batching = Batching(rows_max=8, delay_seconds=0.0)
+    assert not make(onnx_models.identity("FP32", [2]), seconds=0.0005, batching=batching).batches

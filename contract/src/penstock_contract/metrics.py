@@ -14,6 +14,10 @@ REQUEST_DURATION_SECONDS = "penstock_request_duration_seconds"
 RUN_DURATION_SECONDS = "penstock_run_duration_seconds"
 #: Rows (first dimension of the first input) of requests that were answered with 200.
 ROWS_TOTAL = "penstock_rows_total"
+#: Rows per run inside ONNX Runtime: of one request, or of several that share a run.
+RUN_ROWS = "penstock_run_rows"
+#: Time that requests which could not run at once waited for their run, in seconds.
+QUEUE_DURATION_SECONDS = "penstock_queue_duration_seconds"
 #: CPU time of the whole process since it started, in seconds: what serving this revision has cost.
 CPU_SECONDS_TOTAL = "penstock_cpu_seconds_total"
 #: Requests inside ONNX Runtime now.
@@ -46,3 +50,5 @@ LATENCY_BUCKETS_SECONDS = (
     0.00025, 0.0005, 0.001, 0.0016, 0.0025, 0.004, 0.006, 0.01, 0.016, 0.025,
     0.04, 0.06, 0.1, 0.16, 0.25, 0.4, 0.6, 1.0, 1.6, 2.5, 4.0, 6.0, 10.0, 30.0,
 )  # fmt: skip
+#: Upper bounds of the buckets of rows per run.
+ROWS_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024, 4096)

@@ -12,6 +12,8 @@ from penstock_server.descriptions import SERVER_NAME
 
 #: Longer than the router keeps an idle connection (30 s), so that it is never us who close one that it is about to use.
 KEEPALIVE_SECONDS = 75.0
+#: How long a client may go on sending a body that has been refused, so that it reads the answer and not a reset.
+LINGERING_SECONDS = 1.0
 
 SERVER_HEADER = {"Server": SERVER_NAME}
 JSON_TYPE = "application/json"
@@ -35,7 +37,12 @@ def server_options(body_bytes_max: int) -> dict[str, Any]:
     def make_request(message: Any, payload: Any, protocol_: Any, writer: Any, task: Any) -> web.BaseRequest:
         return web.BaseRequest(message, payload, protocol_, writer, task, loop, client_max_size=body_bytes_max)
 
-    return {"request_factory": make_request, "keepalive_timeout": KEEPALIVE_SECONDS, "access_log": None}
+    return {
+        "request_factory": make_request,
+        "keepalive_timeout": KEEPALIVE_SECONDS,
+        "lingering_time": LINGERING_SECONDS,
+        "access_log": None,
+    }
 
 
 def guarded(handler: Handler, log: ErrorLog) -> Handler:

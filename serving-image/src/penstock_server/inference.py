@@ -3,18 +3,22 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from penstock_server import protocol
 from penstock_server.admission import Admission
+from penstock_server.batching import Batcher, batchable
 from penstock_server.metrics import Metrics
 from penstock_server.observer import Observer
 from penstock_server.pace import Pace
 from penstock_server.protocol import Array, InferRequest, RequestDecoder, ResponseEncoder
 from penstock_server.refusal import EXPECTED, refusal_of
-from penstock_server.session import Cancellation, Session
-from penstock_server.watchdog import RanOver, Watchdog
+from penstock_server.runner import Runner
+from penstock_server.session import Session
+
+#: A shorter run is over before several requests are brought together for it.
+_SHARED_SECONDS_MIN = 0.00005
 
 
 class Answer(NamedTuple):
@@ -31,19 +35,19 @@ def refusal(status: int, message: str, *, retry_after_seconds: int | None = None
     return Answer(status, protocol.encode_error(message), retry_after_seconds=retry_after_seconds)
 
 
-class _Ran(NamedTuple):
-    """What a run in a thread gave, how long it took, and how long it would have kept the event loop."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How many rows may share a run, and how long a request that has company may wait for more of it."""
 
-    results: list[Array]
-    seconds: float
-    busy_seconds: float
+    rows_max: int
+    delay_seconds: float
 
 
 class Inference:
-    """Runs one model for many requests: a bounded number at once, each within its time.
+    """Answers the requests for one model, each within its time, and tells observers.
 
-    Short runs happen on the event loop's thread, others in threads of their own; ``pace`` knows which.
-    ``ran_over`` is told for how many seconds nothing runs inline because one run took too long there.
+    ``ran_over`` is told for how many seconds nothing runs on the event loop because one run took too
+    long there.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Inference:
         observers: Sequence[Observer] = (),
         pace: Pace | None = None,
         ran_over: Callable[[float], None] | None = None,
+        batching: Batching | None = None,
     ) -> None:
         self.session = session
         self._admission = admission
@@ -66,14 +71,29 @@ class Inference:
         self._metrics = metrics
         self._observers = tuple(observers)
         self._pace = pace or Pace()
-        self._ran_over = ran_over
-        # What it took last time says nothing about a model that loops as often as its inputs say.
-        self._may_be_inline = not session.may_loop
-        self._watchdog = Watchdog(session)
-        self._executor = ThreadPoolExecutor(max_workers=concurrency_max, thread_name_prefix="run")
-        self._running: set[Cancellation] = set()
+        self._runner = Runner(
+            session=session,
+            admission=admission,
+            concurrency_max=concurrency_max,
+            pace=self._pace,
+            ran_over=ran_over,
+        )
+        self._batcher: Batcher | None = None
+        if batching is not None and batchable(session.inputs, session.outputs, row_by_row=session.row_by_row):
+            self._batcher = Batcher(
+                rows_max=batching.rows_max,
+                delay_seconds=batching.delay_seconds,
+                admission=admission,
+                execute=self._run_batch,
+                waited=metrics.waited,
+            )
         self._decoder = RequestDecoder(session.inputs, session.outputs)
         self._encoder = ResponseEncoder(model_name=model_name, model_version=model_version, outputs=session.outputs)
+
+    @property
+    def batches(self) -> bool:
+        """Whether requests may share runs."""
+        return self._batcher is not None
 
     async def answer(self, body: bytes, json_bytes: int | None = None) -> Answer:
         """Return the answer to one request; every error that a client or a model can cause is one."""
@@ -95,7 +115,7 @@ class Inference:
     async def answer_later(self, request: InferRequest) -> Answer:
         """Return the answer to a request that could not be answered now."""
         try:
-            results = await self._run_in_turn(request)
+            results = await self._run_later(request)
             return Answer(200, *self._encoder.encode(request, results))
         except EXPECTED as error:
             return self._refuse(error, request)
@@ -103,62 +123,54 @@ class Inference:
     async def run(self, request: InferRequest) -> list[Array]:
         """Run one request; raise Overloaded, TimeoutError, RunTerminated, InputRefused or RunFailed."""
         results = self.run_now(request)
-        return await self._run_in_turn(request) if results is None else results
+        return await self._run_later(request) if results is None else results
 
     def run_now(self, request: InferRequest) -> list[Array] | None:
         """Run one request on this thread, or return None where it has to wait or would take long.
 
         Raises TimeoutError, InputRefused or RunFailed.
         """
-        if not self._may_be_inline or not self._admission.free or not self._pace.inline(request.inputs):
+        if not self._admission.free:
             return None
-        started = time.perf_counter()
-        seconds_max = self.seconds_max(request)
-        try:
-            results = self._watchdog.run(request.output_names, request.inputs, started=started, seconds_max=seconds_max)
-        except RanOver:
-            seconds = self._pace.ran_over()
-            if self._ran_over is not None:
-                self._ran_over(seconds)
-            if time.perf_counter() - started >= seconds_max:
-                raise TimeoutError from None
-            return None  # a thread may try again, for longer
-        seconds = time.perf_counter() - started
-        self._ran(request, results, seconds, seconds)
+        if self._batcher is not None and self._worth_sharing(request):
+            return None
+        outcome = self._runner.now(request, self.seconds_max(request))
+        if outcome is None:
+            return None
+        self._metrics.ran(outcome.seconds, request.rows)
+        self._observe(request, outcome.results)
+        return outcome.results
+
+    async def _run_later(self, request: InferRequest) -> list[Array]:
+        """Wait for a turn, alone or with others, and run; raise Overloaded, TimeoutError and what running raises."""
+        async with asyncio.timeout(self.seconds_max(request)):
+            if self._batcher is not None and self._batcher.takes(request):
+                results = await self._batcher.run(request)
+            else:
+                asked = time.perf_counter()
+                await self._admission.acquire()
+                self._metrics.waited(time.perf_counter() - asked)
+                outcome = await self._runner.with_turn(request)
+                self._metrics.ran(outcome.seconds, request.rows)
+                results = outcome.results
+        self._observe(request, results)
         return results
 
-    async def _run_in_turn(self, request: InferRequest) -> list[Array]:
-        """Wait for a turn and run in a thread; raise Overloaded, TimeoutError and what Session.run raises."""
-        async with asyncio.timeout(self.seconds_max(request)):
-            await self._admission.acquire()
-            cancellation = Cancellation()
-            self._running.add(cancellation)
-            run = asyncio.get_running_loop().run_in_executor(self._executor, self._timed_run, request, cancellation)
+    def _worth_sharing(self, request: InferRequest) -> bool:
+        """Return whether a run takes longer than bringing several requests together."""
+        # A NaN (nothing known) is not below the limit either.
+        return not self._pace.expected_seconds(request.inputs) < _SHARED_SECONDS_MIN
 
-            def finished(done: asyncio.Future[_Ran]) -> None:
-                # The turn ends when the thread does, which may be after its 504 was sent.
-                self._running.discard(cancellation)
-                self._admission.release()
-                if not done.cancelled():
-                    done.exception()  # so that one which nobody waits for any more is not reported as lost
+    async def _run_batch(self, request: InferRequest) -> list[Array]:
+        """Run what the batcher has put together."""
+        outcome = self._runner.now(request, self._timeout_seconds)
+        if outcome is None:
+            await self._admission.acquire_for_batch()
+            outcome = await self._runner.with_turn(request)
+        self._metrics.ran(outcome.seconds, request.rows)
+        return outcome.results
 
-            run.add_done_callback(finished)
-            try:
-                ran = await asyncio.shield(run)
-            except asyncio.CancelledError:
-                cancellation.cancel()
-                raise
-        self._ran(request, ran.results, ran.seconds, ran.busy_seconds)
-        return ran.results
-
-    def _timed_run(self, request: InferRequest, cancellation: Cancellation) -> _Ran:
-        started, busy = time.perf_counter(), time.thread_time()
-        results = self.session.run(request.output_names, request.inputs, cancellation)
-        return _Ran(results, time.perf_counter() - started, time.thread_time() - busy)
-
-    def _ran(self, request: InferRequest, results: list[Array], seconds: float, busy_seconds: float) -> None:
-        self._pace.ran(request.inputs, busy_seconds)
-        self._metrics.ran(seconds, request.rows)
+    def _observe(self, request: InferRequest, results: list[Array]) -> None:
         for observer in self._observers:
             observer.observe(request, results)
 
@@ -175,11 +187,10 @@ class Inference:
 
     def cancel(self) -> None:
         """End what runs now; who waits for it is answered with 504."""
-        for cancellation in tuple(self._running):
-            cancellation.cancel()
+        if self._batcher is not None:
+            self._batcher.close()
+        self._runner.cancel()
 
     def close(self) -> None:
         """End what still runs and let the threads go."""
-        self.cancel()
-        self._watchdog.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._runner.close()

@@ -81,6 +81,8 @@ class Metrics:
         self._last_run_at = 0.0
         self._duration = _latency(names.REQUEST_DURATION_SECONDS, "Inference requests, arrival to answer")
         self._run = _latency(names.RUN_DURATION_SECONDS, "Runs inside ONNX Runtime")
+        self._queue = _latency(names.QUEUE_DURATION_SECONDS, "Requests that waited for their run, arrival to run")
+        self._run_rows = Histogram(names.RUN_ROWS, "Rows of runs", names.ROWS_BUCKETS)
         self._load_seconds = 0.0
         self._versions: dict[str, str] = {}
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
@@ -118,8 +120,13 @@ class Metrics:
     def ran(self, seconds: float, rows: int) -> None:
         """Count one successful run."""
         self._run.observe(seconds)
+        self._run_rows.observe(rows)
         self._rows += rows
         self._last_run_at = time.time()
+
+    def waited(self, seconds: float) -> None:
+        """Count one request that had to wait for its turn to run."""
+        self._queue.observe(seconds)
 
     def loaded(self, seconds: float) -> None:
         """Remember how long loading took."""
@@ -165,6 +172,8 @@ class Metrics:
         yield CounterMetricFamily(names.CPU_SECONDS_TOTAL, "CPU time that serving has cost", time.process_time())
         yield self._duration.family()
         yield self._run.family()
+        yield self._run_rows.family()
+        yield self._queue.family()
         yield GaugeMetricFamily(names.MODEL_LOAD_SECONDS, "Time that loading the model took", self._load_seconds)
         for name, (text, read) in self._gauges.items():
             yield GaugeMetricFamily(name, text, float(read()))

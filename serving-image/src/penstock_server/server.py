@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from penstock_server.app import ModelServer
 from penstock_server.cpu import usable_cores
 from penstock_server.descriptions import Identity
 from penstock_server.grpc_service.port import GrpcPort
-from penstock_server.inference import Inference
+from penstock_server.inference import Batching, Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.log import Log
 from penstock_server.management import ManagementServer
@@ -142,7 +142,10 @@ class Server:
         self._log("loaded", seconds=round(seconds, 4))
         pace = Pace()
         await self._warm_up(session, pace)
-        return Inference(
+        batching = None
+        if serving.batching_max_rows > 1:
+            batching = Batching(rows_max=serving.batching_max_rows, delay_seconds=serving.batching_max_delay_seconds)
+        inference = Inference(
             session=session,
             model_name=serving.model_name,
             model_version=serving.model_version,
@@ -153,7 +156,11 @@ class Server:
             observers=self._observe_rows(session),
             pace=pace,
             ran_over=lambda seconds: self._log("inline-run-ended", inline_again_in_seconds=seconds),
+            batching=batching,
         )
+        if batching is not None:
+            self._log("batching" if inference.batches else "batching-impossible", **asdict(batching))
+        return inference
 
     def _observe_rows(self, session: Session) -> tuple[Observer, ...]:
         observation = Observation(

@@ -1,0 +1,108 @@
+"""Runs a model: on the event loop's thread where that is short, in a thread of its own where it is not."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from penstock_server.admission import Admission
+from penstock_server.pace import Pace
+from penstock_server.protocol import Array, InferRequest
+from penstock_server.session import Cancellation, Session
+from penstock_server.watchdog import RanOver, Watchdog
+
+
+class Outcome(NamedTuple):
+    """What a run gave, how long it took, and how long it would have kept the event loop."""
+
+    results: list[Array]
+    seconds: float
+    busy_seconds: float
+
+
+class Runner:
+    """Runs one model, for at most ``concurrency_max`` requests at once.
+
+    ``ran_over`` is told for how many seconds nothing runs inline because one run took too long there.
+    """
+
+    def __init__(
+        self,
+        *,
+        session: Session,
+        admission: Admission,
+        concurrency_max: int,
+        pace: Pace,
+        ran_over: Callable[[float], None] | None,
+    ) -> None:
+        self._session = session
+        self._admission = admission
+        self._pace = pace
+        self._ran_over = ran_over
+        # What it took last time says nothing about a model that loops as often as its inputs say.
+        self._may_be_inline = not session.may_loop
+        self._watchdog = Watchdog(session)
+        self._executor = ThreadPoolExecutor(max_workers=concurrency_max, thread_name_prefix="run")
+        self._running: set[Cancellation] = set()
+
+    def now(self, request: InferRequest, seconds_max: float) -> Outcome | None:
+        """Run it on this thread, or return None where that would take long or there is no turn.
+
+        Raises TimeoutError, InputRefused or RunFailed.
+        """
+        if not self._may_be_inline or not self._admission.has_turn or not self._pace.inline(request.inputs):
+            return None
+        started = time.perf_counter()
+        try:
+            results = self._watchdog.run(request.output_names, request.inputs, started=started, seconds_max=seconds_max)
+        except RanOver:
+            penalty_seconds = self._pace.ran_over()
+            if self._ran_over is not None:
+                self._ran_over(penalty_seconds)
+            if time.perf_counter() - started >= seconds_max:
+                raise TimeoutError from None
+            return None  # a thread may try again, for longer
+        seconds = time.perf_counter() - started
+        self._pace.ran(request.inputs, seconds)
+        return Outcome(results, seconds, seconds)
+
+    async def with_turn(self, request: InferRequest) -> Outcome:
+        """Run it in a thread, with a turn that the caller has acquired; cancelled: end the run.
+
+        The turn is given back when the thread is done with it, which may be after its 504 was sent.
+        """
+        cancellation = Cancellation()
+        self._running.add(cancellation)
+        run = asyncio.get_running_loop().run_in_executor(self._executor, self._run, request, cancellation)
+
+        def finished(done: asyncio.Future[Outcome]) -> None:
+            self._running.discard(cancellation)
+            self._admission.release()
+            if not done.cancelled():
+                done.exception()  # so that one which nobody waits for any more is not reported as lost
+
+        run.add_done_callback(finished)
+        try:
+            outcome = await asyncio.shield(run)
+        except asyncio.CancelledError:
+            cancellation.cancel()
+            raise
+        self._pace.ran(request.inputs, outcome.busy_seconds)
+        return outcome
+
+    def cancel(self) -> None:
+        """End what runs now."""
+        for cancellation in tuple(self._running):
+            cancellation.cancel()
+
+    def close(self) -> None:
+        """End what still runs and let the threads go."""
+        self.cancel()
+        self._watchdog.close()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, request: InferRequest, cancellation: Cancellation) -> Outcome:
+        started, busy = time.perf_counter(), time.thread_time()
+        results = self._session.run(request.output_names, request.inputs, cancellation)
+        return Outcome(results, time.perf_counter() - started, time.thread_time() - busy)
