@@ -155,6 +155,12 @@ async def test_a_run_goes_on_while_somebody_waits_for_it_and_ends_when_nobody_do
     assert await rig.ask(5) == [10]
 
 
+async def test_where_nobody_may_wait_an_idle_model_still_answers() -> None:
+    rig = make(queue_max=0, opened=True)
+    assert list(await asyncio.gather(rig.ask(1), rig.ask(2))) == [[2], [4]]
+    assert await rig.ask(3) == [6]
+
+
 async def test_a_full_queue_turns_away() -> None:
     rig = make(queue_max=2)
     running = rig.ask(1)

@@ -17,11 +17,15 @@ Execute = Callable[[InferRequest], Awaitable[list[Array]]]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Member:
-    """A request that waits for its results since ``arrived``; those of one ``kind`` may share a run."""
+    """A request that waits for its results since ``arrived``; those of one ``kind`` may share a run.
+
+    ``queued``: it waits for the end of a run, and counts among those of whom only so many may.
+    """
 
     request: InferRequest
     kind: Hashable
     arrived: float
+    queued: bool
     results: asyncio.Future[list[Array]] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -68,8 +72,10 @@ class Batcher:
 
     async def run(self, request: InferRequest) -> list[Array]:
         """Return the results of a request that ``takes`` took; raise Overloaded and what running raises."""
-        self._admission.join_queue()
-        member = _Member(request=request, kind=_kind(request), arrived=time.perf_counter())
+        queued = bool(self._members)
+        if queued:
+            self._admission.join_queue()
+        member = _Member(request=request, kind=_kind(request), arrived=time.perf_counter(), queued=queued)
         self._waiting.append(member)
         if self._worker is None:
             # It begins in the next turn of the loop, after everybody whose request has arrived by now.
@@ -86,8 +92,8 @@ class Batcher:
         if self._worker is not None:
             self._worker.cancel()
         waiting, self._waiting = self._waiting, []
-        for _ in waiting:
-            self._admission.leave_queue()
+        for member in waiting:
+            self._dequeue(member)
         for member in (*waiting, *self._members):
             _fail(member, RunTerminated("the server is ending"))
 
@@ -102,6 +108,7 @@ class Batcher:
                 members = self._take()
                 company = len(members) > 1
                 await self._run(members)
+                self._members = ()
         finally:
             self._worker, self._members = None, ()
 
@@ -125,7 +132,7 @@ class Batcher:
         self._waiting = rest
         now = time.perf_counter()
         for member in taken:
-            self._admission.leave_queue()
+            self._dequeue(member)
             self._waited(now - member.arrived)
         return taken
 
@@ -177,9 +184,14 @@ class Batcher:
         """Forget somebody who waits no longer; a run that nobody waits for any more is ended."""
         if member in self._waiting:
             self._waiting.remove(member)
-            self._admission.leave_queue()
+            self._dequeue(member)
         elif self._executing is not None and all(one.results.done() for one in self._members):
             self._executing.cancel()
+
+    def _dequeue(self, member: _Member) -> None:
+        if member.queued:
+            member.queued = False
+            self._admission.leave_queue()
 
     def _rows_waiting(self) -> int:
         return sum(member.request.rows for member in self._waiting)
