@@ -144,3 +144,22 @@ async def test_parameters_of_every_kind_are_taken(serve: Serve) -> None:
     (request,) = seen
     assert request.parameters == {"a": True, "b": -1, "c": "é", "d": 0.5, "e": 2**63, "timeout": 2_000_000}
     assert request.timeout_seconds == 2.0
+
+
+@pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
+async def test_the_largest_values_come_as_text_where_they_are_asked_for(serve: Serve, raw: bool) -> None:  # noqa: FBT001
+    served = await serve(onnx_models.identity("FP32", [None, 3]))
+    array = np.array([[0.25, 0.5, 0.125]], np.float32)
+    asked = raw_input("x", "FP32", array)
+    if not raw:
+        del asked["raw_input_contents"]
+        asked["inputs"][0]["contents"] = {"fp32_contents": array[0].tolist()}
+    wanted = [{"name": "y", "parameters": {"classification": {"int64_param": 2}}}]
+    answer = await served.call("ModelInfer", **asked, outputs=wanted)
+    (output,) = answer.outputs
+    texts = [b"0.500000:1", b"0.250000:0"]
+    assert (output.datatype, list(output.shape)) == ("BYTES", [1, 2])
+    if raw:
+        assert answer.raw_output_contents[0] == b"".join(len(one).to_bytes(4, "little") + one for one in texts)
+    else:
+        assert list(output.contents.bytes_contents) == texts

@@ -71,9 +71,9 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown output": ({**GOOD, "outputs": [{"name": "z"}]}, "the model has no output 'z'; it has 'y' (FP32 [-1, 2])"),
     "output without a name": ({**GOOD, "outputs": [{}]}, "outputs[0] has no 'name'"),
     "output twice": ({**GOOD, "outputs": [{"name": "y"}] * 2}, "output 'y' is asked for twice"),
-    "classification": (
-        {**GOOD, "outputs": [{"name": "y", "parameters": {"classification": {"int64_param": 1}}}]},
-        "output 'y': classification is supported over REST only",
+    "a classification that is none": (
+        {**GOOD, "outputs": [{"name": "y", "parameters": {"classification": {"int64_param": -1}}}]},
+        "output 'y': 'classification' must be a whole number from 1, not -1",
     ),
     "shared memory": (
         with_input(parameters={"shared_memory_region": {"string_param": "r"}}),
@@ -85,7 +85,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a timeout that is none": (
         {**GOOD, "parameters": {"timeout": {"string_param": "1s"}}},
-        "parameter 'timeout' of the request must be a whole number of microseconds, not '1s'",
+        "parameter 'timeout' must be a whole number of microseconds from 0, not a string",
     ),
 }
 

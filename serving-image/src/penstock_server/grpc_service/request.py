@@ -6,6 +6,7 @@ from typing import Any
 from penstock_server.grpc_service.tensors import decode_contents
 from penstock_server.protocol import Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
 from penstock_server.protocol.binary import decode_raw
+from penstock_server.protocol.parameters import classes_wanted, seconds_wanted
 from penstock_server.protocol.request import decode_shape
 from penstock_server.protocol.types import Parameter
 
@@ -35,7 +36,7 @@ class MessageDecoder:
             inputs=arrays,
             outputs=self._requested(message.outputs) if message.outputs else self._all_outputs,
             rows=first[0] if first else 1,
-            timeout_seconds=_shorter(_timeout_seconds(parameters), seconds_max),
+            timeout_seconds=_shorter(seconds_wanted(parameters) if parameters else None, seconds_max),
             parameters=parameters,
         )
 
@@ -72,10 +73,9 @@ class MessageDecoder:
                 raise BadRequest(f"the model has no output {name!r}; it has {_listed(self._outputs)}")
             if name in outputs:
                 raise BadRequest(f"output {name!r} is asked for twice")
-            parameters = _parameters(output.parameters, f"output {name!r}")
-            if parameters.get("classification"):
-                raise BadRequest(f"output {name!r}: classification is supported over REST only")
-            outputs[name] = RequestedOutput(name=name, binary=True)
+            where = f"output {name!r}"
+            count = classes_wanted(_parameters(output.parameters, where), self._outputs[name], where)
+            outputs[name] = RequestedOutput(name=name, binary=True, classification=count)
         return tuple(outputs.values())
 
 
@@ -104,16 +104,6 @@ def _parameters(wire: Mapping[str, Any], where: str) -> dict[str, Parameter]:
     if _SHARED_MEMORY in parameters:
         raise BadRequest(f"{where}: this server shares no memory with its clients; send the elements in the message")
     return parameters
-
-
-def _timeout_seconds(parameters: Mapping[str, Parameter]) -> float | None:
-    """Return the parameter that Triton's clients call ``timeout``, in microseconds; 0 is none."""
-    value = parameters.get("timeout")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise BadRequest(f"parameter 'timeout' of the request must be a whole number of microseconds, not {value!r}")
-    return value / 1e6 if value else None
 
 
 def _shorter(one: float | None, other: float | None) -> float | None:

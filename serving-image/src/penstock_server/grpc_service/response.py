@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from penstock_server.grpc_service.messages import ModelInferResponse
 from penstock_server.grpc_service.tensors import FIELDS, encode_contents
-from penstock_server.protocol import Array, InferRequest, TensorSpec
+from penstock_server.protocol import Array, InferRequest, RequestedOutput, TensorSpec
 from penstock_server.protocol.binary import encode_raw
+from penstock_server.protocol.classification import classes
 
 
 class MessageEncoder:
@@ -21,13 +22,22 @@ class MessageEncoder:
         message = ModelInferResponse(
             model_name=self._model_name, model_version=self._model_version, id=request.id or ""
         )
-        specs = [self._specs[output.name] for output in request.outputs]
-        raw = raw or any(spec.datatype not in FIELDS for spec in specs)
-        for spec, array in zip(specs, results, strict=True):
-            tensor = message.outputs.add(name=spec.name, datatype=spec.datatype, shape=array.shape)
+        tensors = [self._tensor(output, array) for output, array in zip(request.outputs, results, strict=True)]
+        raw = raw or any(datatype not in FIELDS for _, datatype, _ in tensors)
+        for spec, datatype, array in tensors:
+            tensor = message.outputs.add(name=spec.name, datatype=datatype, shape=array.shape)
+            for name, value in spec.parameters.items() if spec.classes and datatype == spec.datatype else ():
+                tensor.parameters[name].string_param = value
             if raw:
-                message.raw_output_contents.append(encode_raw(array, spec.datatype))
+                message.raw_output_contents.append(encode_raw(array, datatype))
             else:
-                encode_contents(array, spec.datatype, tensor.contents)
+                encode_contents(array, datatype, tensor.contents)
         encoded: bytes = message.SerializeToString()
         return encoded
+
+    def _tensor(self, output: RequestedOutput, array: Array) -> tuple[TensorSpec, str, Array]:
+        """Return an output as it was asked for: its numbers, or its largest ones as text."""
+        spec = self._specs[output.name]
+        if output.classification:
+            return spec, "BYTES", classes(array, output.classification, spec.classes)
+        return spec, spec.datatype, array

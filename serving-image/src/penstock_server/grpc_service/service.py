@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
+from penstock_server import descriptions
 from penstock_server.descriptions import NOT_READY, PLATFORM, SERVER_NAME, Identity
 from penstock_server.grpc_service.http2.call import Unary
 from penstock_server.grpc_service.messages import CALLS, SERVICE, ModelInferRequest
@@ -15,7 +16,7 @@ from penstock_server.grpc_service.status import Refused
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
-from penstock_server.protocol import InferRequest, TensorSpec
+from penstock_server.protocol import InferRequest
 from penstock_server.refusal import EXPECTED, Refusal, refusal_of
 
 #: Counted for calls that the client gave up; no client sees it. The number is the one that nginx made usual.
@@ -23,7 +24,8 @@ _CANCELLED = 499
 _OK = 200
 _INTERNAL = 500
 _LATE = 504
-_EXTENSIONS = ("model_configuration", "model_repository", "statistics")
+#: Raw contents are part of the protocol here, and no extension of it.
+_EXTENSIONS = tuple(name for name in descriptions.EXTENSIONS if name != "binary_tensor_data")
 _LOADING = NOT_READY[State.LOADING]
 
 
@@ -133,54 +135,15 @@ class InferenceService:
 
     def _model_config(self, asked: Any) -> dict[str, Any]:
         session = self._loaded(asked).session
-        return {
-            "config": {
-                "name": self._identity.model_name,
-                "platform": PLATFORM,
-                "backend": "onnxruntime",
-                "max_batch_size": 0,  # the shapes are told with their first dimension
-                "input": [_config(spec) for spec in session.inputs],
-                "output": [_config(spec) for spec in session.outputs],
-            }
-        }
+        return {"config": descriptions.model_configuration(self._identity, session.inputs, session.outputs)}
 
     def _model_statistics(self, asked: Any) -> dict[str, Any]:
-        identity = self._identity
         if asked.name:
             self._check_known(asked.name, asked.version)
-        made = self._metrics.statistics()
-        return {
-            "model_stats": [
-                {
-                    "name": identity.model_name,
-                    "version": identity.model_version,
-                    "last_inference": round(made.last_run_at * 1000),
-                    "inference_count": made.rows,
-                    "execution_count": made.runs,
-                    "inference_stats": {
-                        "success": _duration(made.successes, made.success_seconds),
-                        "fail": _duration(made.failures, made.failure_seconds),
-                        "compute_infer": _duration(made.runs, made.run_seconds),
-                    },
-                }
-            ]
-        }
+        return descriptions.model_statistics(self._identity, self._metrics.statistics())
 
     def _repository_index(self, asked: Any) -> dict[str, Any]:
-        identity, ready = self._identity, self._lifecycle.ready
-        if asked.ready and not ready:
-            return {}
-        reason = "" if ready else NOT_READY[self._lifecycle.state]
-        state = "READY" if ready else "UNAVAILABLE"
-        return {
-            "models": [
-                {"name": identity.model_name, "version": identity.model_version, "state": state, "reason": reason}
-            ]
-        }
-
-
-def _duration(count: int, seconds: float) -> dict[str, int]:
-    return {"count": count, "ns": round(seconds * 1e9)}
+        return {"models": descriptions.repository_index(self._identity, self._lifecycle.state, ready_only=asked.ready)}
 
 
 class _Counting:
@@ -246,8 +209,3 @@ def _described(name: str, describe: Callable[[Any], dict[str, Any]]) -> Unary:
         return encoded
 
     return call
-
-
-def _config(spec: TensorSpec) -> dict[str, Any]:
-    name = "STRING" if spec.datatype == "BYTES" else spec.datatype
-    return {"name": spec.name, "data_type": f"TYPE_{name}", "dims": spec.shape}
