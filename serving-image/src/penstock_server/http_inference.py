@@ -21,7 +21,6 @@ from penstock_server.routes import Call, Route
 from penstock_server.wire import Wire, headers
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
-_CODINGS = {"gzip", "deflate"}
 _DIGITS_MAX = 18
 _DIGITS_MAX = 18
 
@@ -177,7 +176,7 @@ async def _compressed(answer: Answer, coding: str) -> tuple[Answer, str]:
 async def read_body(request: web.BaseRequest, *, bytes_max: int | None = None) -> bytes | Answer:
     """Return the body, or the refusal where it is too large, too slow, damaged or in a coding that nobody knows."""
     coding = request.headers.get("Content-Encoding", "identity").lower()
-    if coding not in _CODINGS and coding != "identity":
+    if coding not in compression.CODINGS and coding != "identity":
         return refusal(415, f"the body has Content-Encoding {coding!r}; send it with gzip, deflate or none")
     limit = BODY_BYTES_MAX if bytes_max is None else bytes_max
     if (request.content_length or 0) > limit:
@@ -195,4 +194,11 @@ async def read_body(request: web.BaseRequest, *, bytes_max: int | None = None) -
         return refusal(408, f"the body did not arrive within {BODY_SECONDS_MAX:g} s")
     except (web.RequestPayloadError, HttpProcessingError) as error:
         return refusal(400, f"the body cannot be read: {error}")
+    try:
+        if coding != "identity":
+            body = await compression.decompress(body, coding, limit)
+    except compression.Damaged as error:
+        return refusal(400, f"the body cannot be read: {error}")
+    except compression.TooLarge:
+        return refusal(413, f"the body is larger than {limit} bytes when it is decompressed")
     return body if len(body) <= limit else refusal(413, f"the body is larger than {limit} bytes")

@@ -42,6 +42,8 @@ def server_options(body_bytes_max: int) -> dict[str, Any]:
         "keepalive_timeout": KEEPALIVE_SECONDS,
         "lingering_time": LINGERING_SECONDS,
         "access_log": None,
+        # aiohttp decompresses all that has arrived at once, which may be a thousand times as much.
+        "auto_decompress": False,
     }
 
 
