@@ -10,8 +10,7 @@ from tests.conformance.subjects import Servers
 
 from penstock_server import openapi
 
-pytestmark = pytest.mark.xfail(reason="the document is not served yet", strict=False)
-SECONDS_MAX = 15
+SECONDS_MAX = 8
 
 
 @pytest.mark.parametrize("model", ["identity_fp32", "sum_and_difference", "text"])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.exchange import Target
+from tests.conformance.slow import SlowClients
 from tests.conformance.subjects import MODELS, Elsewhere, Running, Servers
 
 HERE = Path(__file__).parent
@@ -118,3 +119,16 @@ def start(_subject: Servers | Elsewhere) -> Start:
 def fp32(served: Callable[[str], Target]) -> Target:
     """The model y = x of FP32 [-1, 2], where nothing else matters; it has a version."""
     return served("identity_fp32")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _slow_clients(request: pytest.FixtureRequest, _subject: Servers | Elsewhere) -> SlowClients | None:
+    """Begin at once with what takes half a minute, if it is asked for at all."""
+    asked = any("slow_clients" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    return SlowClients(_subject.target("identity_fp32")) if asked else None
+
+
+@pytest.fixture
+def slow_clients(_slow_clients: SlowClients) -> SlowClients:
+    """Clients that never finish a request."""
+    return _slow_clients

@@ -114,17 +114,23 @@ def _paths(model_name: str, model_version: str, inputs: Sequence[TensorSpec]) ->
     metadata = _object(
         {"name": {"const": model_name}, "platform": _STRING, "inputs": _list(_TENSOR), "outputs": _list(_TENSOR)}
     )
+    configuration = _object({"name": {"const": model_name}, "input": {"type": "array"}, "output": {"type": "array"}})
+    statistics = _object({"model_stats": _list(_object({"name": {"const": model_name}, "version": _STRING}))})
     paths = {
         "/v2": _get(
             "What this server is", _object({"name": _STRING, "version": _STRING, "extensions": _list(_STRING)})
         ),
         "/v2/health/live": _get("Whether the server runs", _object({"live": {"const": True}})),
         "/v2/health/ready": _get("Whether the server wants requests", ready, 503),
+        "/v2/models/stats": _get("Counts and times since the start", statistics),
+        "/v2/repository/index": {"post": _index()},
         "/v2/models": _get("Which models it serves", _object({"models": _list(_STRING)})),
     }
     for base in bases:
         paths[base] = _get("What the model takes and gives", metadata, 503)
         paths[f"{base}/ready"] = _get("Whether the model wants requests", ready, 503)
+        paths[f"{base}/config"] = _get("The model in Triton's words", configuration, 503)
+        paths[f"{base}/stats"] = _get("Counts and times since the start", statistics)
         paths[f"{base}/infer"] = {"post": _infer(inputs)}
     return paths
 
@@ -137,20 +143,29 @@ def _get(summary: str, schema: Mapping[str, Any], *statuses: int) -> dict[str, A
     return {"get": {"summary": summary, "responses": responses | {str(one): _refusal(one) for one in statuses}}}
 
 
+def _index() -> dict[str, Any]:
+    listed = _list(_object({"name": _STRING, "state": _STRING, "reason": _STRING}))
+    wanted = {"type": "object", "properties": {"ready": {"type": "boolean", "description": "Only models that are"}}}
+    return {
+        "summary": "Which models there are, in which state",
+        "requestBody": {"content": {"application/json": {"schema": wanted, "example": {}}}},
+        "responses": {
+            "200": {"description": "OK", "content": {"application/json": {"schema": listed}}},
+            **{str(status): _refusal(status) for status in (400, 408, 413, 415)},
+        },
+    }
+
+
 def _infer(inputs: Sequence[TensorSpec]) -> dict[str, Any]:
     body: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/Request"}}
     made = example(inputs)
     if made is not None:
         body["example"] = made
-    length = {
-        "name": "Inference-Header-Content-Length",
-        "in": "header",
-        "description": "Bytes of the JSON that binary tensors follow; 0: the body is the only input's bytes",
-        "schema": {"type": "integer", "minimum": 0},
-    }
     return {
         "summary": "Run the model",
-        "parameters": [length],
+        # In words: as a parameter, the header would belong to JSON requests too, where it changes everything.
+        "description": "Tensors may be sent and asked for as bytes after the JSON, whose length the header "
+        "Inference-Header-Content-Length says; with the value 0, the body is the only input's bytes.",
         "requestBody": {
             "required": True,
             "content": {"application/json": body, "application/octet-stream": {"schema": {}}},
@@ -174,11 +189,15 @@ def _refusal(status: int) -> dict[str, Any]:
 
 
 def _request(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
+    classes = {"type": "integer", "minimum": 1, "description": "Answer only so many of the greatest, as value:index"}
     wanted = {
         "type": ["array", "null"],
         "description": "The outputs to answer, in this order; none named: all",
         "items": _object(
-            {"name": {"enum": [spec.name for spec in outputs]}, "parameters": _parameters(binary_data=_BOOLEAN)},
+            {
+                "name": {"enum": [spec.name for spec in outputs]},
+                "parameters": _parameters(binary_data=_BOOLEAN, classification=classes),
+            },
             required=["name"],
         ),
         "uniqueItems": True,
@@ -189,7 +208,7 @@ def _request(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dic
             "id": {"type": ["string", "null"], "description": "Comes back in the answer"},
             "parameters": _parameters(
                 binary_data_output=_BOOLEAN,
-                timeout={"type": "integer", "minimum": 1, "description": "Microseconds that the answer may take"},
+                timeout={"type": "integer", "minimum": 0, "description": "Microseconds that the answer may take"},
             ),
             "inputs": {
                 "type": "array",
