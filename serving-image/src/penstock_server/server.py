@@ -126,7 +126,9 @@ class Server:
             await self._grpc.serve_with(inference)
         except OSError as error:
             raise CannotServe(
-                Reason.INVALID_CONFIGURATION, f"cannot listen for gRPC: {error}", permanent=False
+                Reason.INVALID_CONFIGURATION,
+                f"cannot listen for gRPC on {error}; choose another with PENSTOCK_GRPC_PORT or --grpc-port, or none",
+                permanent=False,
             ) from error
 
     async def _load(self) -> Inference:

@@ -81,7 +81,11 @@ class GrpcPort:
 
     async def _open(self) -> "tuple[GrpcListener, InferenceService]":
         serving = self._serving
-        listening = listening_socket(self._host, serving.grpc_port)
+        try:
+            listening = listening_socket(self._host, serving.grpc_port)
+        except OSError as error:
+            where = f"{self._host or 'all interfaces'} port {serving.grpc_port}"
+            raise OSError(f"{where}: {error.strerror or error}") from error
         try:
             await asyncio.to_thread(_import)
             from penstock_server.grpc_service.listener import GrpcListener  # noqa: PLC0415 - as above
