@@ -1,6 +1,11 @@
 """The fetching container from its environment to its exit: real files, a real HTTP server on loopback."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +14,7 @@ import pytest
 from tests.penstock_server import onnx_models
 from tests.penstock_server.fetch.rig import MODEL, Pod, Web, breaking, sha256
 
-from penstock_contract.environment import ExtraFile
+from penstock_contract.environment import ExtraFile, FetchEnvironment
 from penstock_contract.termination import Reason, TerminationMessage, parse
 from penstock_server.fetch import __main__ as command
 from penstock_server.session import Cancellation, Session
@@ -201,6 +206,28 @@ def test_wrong_settings_are_told_the_same_way(tmp_path: Path) -> None:
 def test_a_secret_that_is_not_mounted_is_a_wrong_setting(pod: Pod) -> None:
     message = pod.refused("s3://bucket/key", credentials_dir=str(pod.folder / "nowhere"))
     assert message.reason is Reason.INVALID_CONFIGURATION
+
+
+def test_a_pod_that_is_deleted_does_not_wait_for_its_download(pod: Pod, web: Web) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def endless(_path: str, _headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
+        asked.set()
+        over.wait(20)
+        return 500, {}, b""
+
+    wanted = FetchEnvironment(uri=web.behave("/m", endless), sha256="0" * 64, destination=str(pod.model))
+    command_line = [sys.executable, "-m", "penstock_server.fetch"]
+    env = {**os.environ, **wanted.to_env()}
+    with subprocess.Popen(command_line, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert asked.wait(20)
+        process.terminate()
+        output, errors = process.communicate(timeout=20)
+        over.set()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"Traceback" not in errors, errors
+    assert b"fetching" in output + errors
+    assert list(pod.model.parent.iterdir()) == []
 
 
 # --- a connection that breaks ---

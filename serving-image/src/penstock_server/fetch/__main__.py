@@ -1,6 +1,7 @@
 """The command ``penstock-fetch``: what the init container of a serving pod runs."""
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,13 @@ from penstock_server.log import Log, json_log
 
 def main() -> None:
     """Fetch the model that the environment names; exit with 1 and leave the reason if that cannot be done."""
+    # The first process of a container gets no signal that it has no handler for: a pod that is deleted would wait.
+    signal.signal(signal.SIGTERM, _end)
     sys.exit(run(os.environ, json_log()))
+
+
+def _end(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def run(env: Mapping[str, str], log: Log) -> int:
