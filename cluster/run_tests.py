@@ -135,6 +135,8 @@ def main() -> None:
         variable = f"PENSTOCK_{server.upper().replace('-', '_')}"
         environment[variable] = str(Path(output("tools", server)) / server)
     environment["PENSTOCK_MLFLOW"] = last_line(sys.executable, str(ROOT / "cluster" / "mlflow_environment.py"))
+    clients = str(ROOT / "tests" / "clients" / "environments.py")
+    step("environments of other people's clients", sys.executable, clients, environment=environment)
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0
     statuses: list[int] = []

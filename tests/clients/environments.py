@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "penstock" / "clients"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock" / "clients"
 _STAMP = ".complete"
 
 
@@ -36,7 +36,7 @@ CLIENTS = {
 def folder_of(client: Client) -> Path:
     """Return the folder of the client's environment; made first if it is not there."""
     interpreter = _interpreter(client)
-    wanted = "\n".join((interpreter, _version(interpreter), *client.requirements))
+    wanted = "\n".join((_version(interpreter), *client.requirements))
     folder = CACHE / f"{client.name}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
     if not (folder / _STAMP).exists():
         print(f"== installing {client.name} into {folder}, once", file=sys.stderr, flush=True)
