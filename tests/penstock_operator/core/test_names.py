@@ -1,5 +1,6 @@
 """Names: short enough, and for ever the same."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -39,6 +40,14 @@ def name_of(spec: dict[str, Any]) -> str:
 def test_the_name_of_a_revision_never_changes(spec: dict[str, Any], golden: str) -> None:
     """A name that changed with a version of the operator would restart every model of every user."""
     assert name_of(spec) == golden
+
+
+def test_objects_stored_before_the_default_timeout_changed_keep_their_two_seconds_and_their_revision() -> None:
+    schema = schema_of("modeldeployments")["properties"]["spec"]
+    upgraded = defaulted(schema, STORED_THEN)
+
+    assert ModelDeploymentSpec.parse(upgraded).serving.timeout == timedelta(seconds=2)
+    assert name_of(upgraded) == name_of(STORED_THEN) != name_of(SMALL)
 
 
 def test_defaults_spelled_out_or_left_out_make_the_same_revision() -> None:
