@@ -183,8 +183,11 @@ class LiveProfile:
             self._drain()
 
     def _drain(self) -> None:
-        """Count what waits now; what comes meanwhile waits for the next time, or this might never end."""
-        left = self._tap.rows_max
+        """Count what waits now; what comes meanwhile waits for the next time, or this might never end.
+
+        And it would count a few rows at a time, at the cost of many: 28 µs a row instead of 1.
+        """
+        left = max(self._tap.rows_waiting, 1)
         while left > 0 and (answered := self._tap.take(_CHUNK_REQUESTS, _CHUNK_ROWS)):
             rows = sum(request.rows for request, _ in answered)
             left -= max(rows, 1)

@@ -64,6 +64,11 @@ class Tap:
         if (len(waiting) >= WAKE_REQUESTS or pending > self._wake_rows) and not self.wake.is_set():
             self.wake.set()
 
+    @property
+    def rows_waiting(self) -> int:
+        """Rows that have been offered and not taken."""
+        return self._offered - self._taken
+
     def take(self, requests: int, rows: int) -> list[Answered]:
         """Return requests that wait, in order: so many, or fewer where they have so many rows, or all there are."""
         taken: list[Answered] = []
