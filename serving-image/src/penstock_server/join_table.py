@@ -32,6 +32,10 @@ class JoinTable:
 
     def put(self, keys: KeyArray, values: npt.NDArray[np.float64], now: float) -> None:
         """Remember values; of equal keys the last one."""
+        # Clients that send the same id with each request are common, and would go through the loop below one by one.
+        _, from_the_end = np.unique(keys[::-1], return_index=True)
+        last = len(keys) - 1 - from_the_end
+        keys, values = keys[last], values[last]
         sets = (keys % np.uint64(self._sets)).astype(np.intp)
         left = np.arange(len(keys))
         while len(left):
