@@ -172,6 +172,8 @@ def grpc(data: bytes) -> None:
         return
     _check_fits(decoded, MODELS[model], len(body))
     encoder = MessageEncoder(model_name="m", model_version="1", outputs=MODELS[model])
+    if any(output.classification for output in decoded.outputs):
+        return
     for raw_contents in (True, False):
         results = [decoded.inputs[output.name] for output in decoded.outputs]
         answer = ModelInferResponse.FromString(encoder.encode(decoded, results, raw=raw_contents))

@@ -146,7 +146,7 @@ class ModelServer:
         return web.Response(body=self._openapi, headers=JSON_HEADERS)
 
     async def _repository_index(self, request: web.BaseRequest) -> web.Response:
-        body = await read_body(request, bytes_max=_INDEX_BYTES_MAX)
+        body = await read_body(request, self._infer.unfinished, bytes_max=_INDEX_BYTES_MAX)
         if isinstance(body, Answer):
             return web.Response(status=body.status, body=body.body, headers=JSON_HEADERS)
         try:

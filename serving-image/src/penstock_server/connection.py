@@ -11,6 +11,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from penstock_server.http_server import KEEPALIVE_SECONDS, error_reply
+from penstock_server.unfinished_bodies import TooManyBodies, UnfinishedBodies
 
 #: A connection is cut when the headers of a request do not arrive within this time after its first byte.
 HEAD_SECONDS_MAX = 10.0
@@ -42,6 +43,8 @@ class PlainHead:
 class Exchange(Protocol):
     """Answers the plain requests of connections."""
 
+    unfinished: UnfinishedBodies
+
     def plain_head(self, message: Any) -> PlainHead | None:
         """Return what matters of the headers, or None where aiohttp has to handle the request."""
 
@@ -50,6 +53,9 @@ class Exchange(Protocol):
 
     def too_slow(self, what: str, seconds: float) -> Reply:
         """Return the answer to a client that was too slow."""
+
+    def overloaded(self) -> Reply:
+        """Return the answer to a client whose body cannot be kept."""
 
 
 class Owner(Protocol):
@@ -83,7 +89,18 @@ class Connection(RequestHandler):
     the message that it reads are still to come, ``_UNKNOWN`` if nobody knows, and then never again.
     """
 
-    __slots__ = ("_answering", "_body", "_body_head", "_exchange", "_heads", "_held", "_missing", "_owner", "_timer")
+    __slots__ = (
+        "_answering",
+        "_body",
+        "_body_head",
+        "_exchange",
+        "_heads",
+        "_held",
+        "_kept",
+        "_missing",
+        "_owner",
+        "_timer",
+    )
 
     def __init__(
         self, manager: Any, exchange: Exchange, owner: Owner, heads: dict[bytes, PlainHead], **options: Any
@@ -97,6 +114,7 @@ class Connection(RequestHandler):
         self._held: list[bytes] = []
         self._body_head: PlainHead | None = None
         self._body: list[bytes] = []
+        self._kept = 0
         self._timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
@@ -118,6 +136,7 @@ class Connection(RequestHandler):
         elif self._body_head is not None:
             self._body_head = None
             self._owner.end()
+        self._give_back()
         super().connection_lost(exc)
 
     def handle_error(
@@ -157,8 +176,8 @@ class Connection(RequestHandler):
         elif have < head.body_bytes:
             self._owner.begin()
             self._body_head = head
-            self._body = [data[begin:]]
             self._missing = head.body_bytes - have
+            self._keep(data[begin:])
             self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._cut, "body", BODY_SECONDS_MAX)
         else:
             return False
@@ -169,17 +188,33 @@ class Connection(RequestHandler):
         missing = self._missing - len(data)
         if missing > 0:
             self._missing = missing
-            self._body.append(data)
+            self._keep(data)
             return
         self._stop_timer()
         self._missing = 0
         rest = data[missing:] if missing else b""
         self._body.append(data[:missing] if missing else data)
-        body, self._body, self._body_head = b"".join(self._body), [], None
+        body, self._body_head = b"".join(self._body), None
+        self._give_back()
         self._owner.end()
         self._answer(head, body)
         if rest:
             self.data_received(rest)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep a part of a body, or give the client up where too much is kept already."""
+        try:
+            self._exchange.unfinished.keep(len(data))
+        except TooManyBodies:
+            self._stop_timer()
+            self._write(self._exchange.overloaded(), close=True)
+            return
+        self._body.append(data)
+        self._kept += len(data)
+
+    def _give_back(self) -> None:
+        self._exchange.unfinished.give_back(self._kept)
+        self._body, self._kept = [], 0
 
     def _take_new(self, data: bytes) -> None:
         """Have aiohttp parse what has arrived, and answer it here if that is all it takes."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -18,11 +18,19 @@ from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
 from penstock_server.protocol import JSON_BYTES_HEADER, InferRequest
 from penstock_server.routes import Call, Route
+from penstock_server.unfinished_bodies import OVERLOADED, TooManyBodies, UnfinishedBodies
 from penstock_server.wire import Wire, headers
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 _DIGITS_MAX = 18
 _DIGITS_MAX = 18
+
+#: The reasons by which requests are counted that were refused for their bodies.
+_REJECTED: Mapping[int, str] = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
+    HTTPStatus.TOO_MANY_REQUESTS: "overloaded",
+    HTTPStatus.REQUEST_TIMEOUT: "too_slow",
+}
 
 
 class Unknown(Protocol):
@@ -42,6 +50,7 @@ class HttpInference:
         self._log: ErrorLog | None = None
         self._wire = Wire()
         self._inference: Inference | None = None
+        self.unfinished = UnfinishedBodies()
 
     def serve_with(self, inference: Inference) -> None:
         """Answer from now on."""
@@ -93,6 +102,12 @@ class HttpInference:
         self._metrics.rejected("too_slow")
         return self._wire.head(answer, close=True), answer.body
 
+    def overloaded(self) -> Reply:
+        """Return the answer to a client whose body cannot be kept while so many others arrive."""
+        self._metrics.rejected("overloaded")
+        answer = refusal(429, OVERLOADED, retry_after_seconds=1)
+        return self._wire.head(answer, close=True), answer.body
+
     async def respond(self, request: web.BaseRequest, route: Route) -> web.Response:
         """Return the answer to a request that came through aiohttp."""
         started = time.perf_counter()
@@ -119,9 +134,9 @@ class HttpInference:
         if json_bytes is not None and not is_count(json_bytes):
             self._metrics.rejected("bad_request")
             return refusal(400, f"{JSON_BYTES_HEADER} must be a whole number of bytes, not {json_bytes[:40]!r}")
-        body = await read_body(request)
+        body = await read_body(request, self.unfinished)
         if isinstance(body, Answer):
-            self._metrics.rejected("too_large" if body.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else "bad_body")
+            self._metrics.rejected(_REJECTED.get(body.status, "bad_body"))
             return body
         return await inference.answer(body, None if json_bytes is None else int(json_bytes))
 
@@ -173,7 +188,9 @@ async def _compressed(answer: Answer, coding: str) -> tuple[Answer, str]:
     return answer._replace(body=await compression.compress(answer.body, coding)), coding
 
 
-async def read_body(request: web.BaseRequest, *, bytes_max: int | None = None) -> bytes | Answer:
+async def read_body(
+    request: web.BaseRequest, unfinished: UnfinishedBodies, *, bytes_max: int | None = None
+) -> bytes | Answer:
     """Return the body, or the refusal where it is too large, too slow, damaged or in a coding that nobody knows."""
     coding = request.headers.get("Content-Encoding", "identity").lower()
     if coding not in compression.CODINGS and coding != "identity":
@@ -187,9 +204,9 @@ async def read_body(request: web.BaseRequest, *, bytes_max: int | None = None) -
         request.writer.output_size = 0
     try:
         async with asyncio.timeout(BODY_SECONDS_MAX):
-            body = await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        return refusal(413, f"the body is larger than {BODY_BYTES_MAX} bytes")
+            body = await _arrived(request, unfinished, limit)
+    except TooManyBodies:
+        return refusal(429, OVERLOADED, retry_after_seconds=1)
     except TimeoutError:
         return refusal(408, f"the body did not arrive within {BODY_SECONDS_MAX:g} s")
     except (web.RequestPayloadError, HttpProcessingError) as error:
@@ -202,3 +219,17 @@ async def read_body(request: web.BaseRequest, *, bytes_max: int | None = None) -
     except compression.TooLarge:
         return refusal(413, f"the body is larger than {limit} bytes when it is decompressed")
     return body if len(body) <= limit else refusal(413, f"the body is larger than {limit} bytes")
+
+
+async def _arrived(request: web.BaseRequest, unfinished: UnfinishedBodies, limit: int) -> bytes:
+    """Return the body as it came, or the beginning of one that is too large."""
+    body = bytearray()
+    try:
+        async for part in request.content.iter_any():
+            unfinished.keep(len(part))
+            body += part
+            if len(body) > limit:
+                break
+    finally:
+        unfinished.give_back(len(body))
+    return bytes(body)
