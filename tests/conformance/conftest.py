@@ -29,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--model", metavar="MODEL=NAME", action="append", default=[], help="the name that server gives a model"
     )
+    group.addoption(
+        "--setting", metavar="NAME=VALUE", action="append", default=[], help="serve with it: batching_max_rows=32"
+    )
     group.addoption("--write-models", metavar="FOLDER", help="write the suite's models there, and judge nothing")
 
 
@@ -96,7 +99,8 @@ def _subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         names = dict(one.split("=", 1) for one in request.config.getoption("--model"))
         subject = Elsewhere(url, request.config.getoption("--grpc"), names)
     else:
-        subject = Servers(tmp_path_factory.mktemp("conformance"))
+        settings = dict(one.split("=", 1) for one in request.config.getoption("--setting", None) or [])
+        subject = Servers(tmp_path_factory.mktemp("conformance"), settings)
     yield subject
     subject.close()
 

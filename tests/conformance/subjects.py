@@ -107,10 +107,11 @@ class Running:
 
 
 class Servers:
-    """Starts a server of ours for each model that is asked for, once."""
+    """Starts a server of ours for each model that is asked for, once; all with the same settings, as text."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._settings = {f"PENSTOCK_{name.upper()}": value for name, value in (settings or {}).items()}
         self._shared: dict[str, Running] = {}
         self._started: list[Running] = []
 
@@ -135,14 +136,14 @@ class Servers:
             "namespace": "conformance",
             "http_port": http_port,
             "management_port": 0,
+            "grpc_port": 0,
             "drain_seconds": 0.0,
             "request_timeout_seconds": 10.0,
             **settings,
         }
-        ports = {"grpc_port": 0} if "grpc_port" in ServingEnvironment.__dataclass_fields__ else {}
-        serving = ServingEnvironment(**{**ports, **wanted})
+        serving = ServingEnvironment(**wanted)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-        environment |= {**serving.to_env(), "PENSTOCK_TERMINATION_LOG": str(folder / "last-words")}
+        environment |= {**serving.to_env(), **self._settings, "PENSTOCK_TERMINATION_LOG": str(folder / "last-words")}
         output = folder / "output"
         with output.open("wb") as written:
             process = subprocess.Popen(

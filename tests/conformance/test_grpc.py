@@ -4,19 +4,19 @@ import contextlib
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf import json_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from tests.conformance.exchange import TIMEOUT_SECONDS, Target
+from tests.conformance.exchange import Target
+from tests.conformance.grpc_exchange import Refused, call, channel_to, infer, raw, request, send
 from tests.conformance.subjects import Running
 from tests.conformance.values import DATATYPES
 
-from penstock_server.grpc_service.messages import CALLS, SERVICE
+from penstock_server.grpc_service.messages import SERVICE
 
 Served = Callable[[str], Target]
 Start = Callable[..., Running]
@@ -41,63 +41,11 @@ PAIR = struct.pack("<2f", 1.5, -2.0)
 LONG = struct.pack("<q", 2_000_000_000)
 
 
-class Refused(Exception):  # noqa: N818 - an outcome
-    """The call ended with another code than OK."""
-
-    def __init__(self, error: grpc.RpcError) -> None:
-        super().__init__(str(error))
-        self.code: grpc.StatusCode = error.code()
-        self.details = error.details() or ""
-
-
-@contextlib.contextmanager
-def channel_to(target: Target) -> Iterator[grpc.Channel]:
-    """A connection of its own, as another client would have."""
-    if not target.grpc:
-        raise AssertionError("the server says no address for gRPC")
-    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20)]
-    with grpc.insecure_channel(target.grpc, options=options) as channel:
-        yield channel
-
-
-def call(target: Target, name: str, message: Any = None, *, body: bytes | None = None, timeout: float = 0) -> Any:
-    """Make a call with a message given as JSON would write it, or with the bytes of one; raise Refused."""
-    asked, answered = CALLS[name]
-    text = body if body is not None else json_format.ParseDict(message or {}, asked()).SerializeToString()
-    return send(target, name, text, answered.FromString, timeout=timeout)
-
-
-def send(target: Target, name: str, body: bytes, read: Callable[[bytes], Any], *, timeout: float = 0) -> Any:
-    with channel_to(target) as channel:
-        method = channel.unary_unary(f"/{SERVICE}/{name}", bytes, read)
-        try:
-            return method(body, timeout=timeout or TIMEOUT_SECONDS)
-        except grpc.RpcError as error:
-            raise Refused(error) from error
-
-
 def refusal(target: Target, name: str, message: Any = None, **more: Any) -> Refused:
     with pytest.raises(Refused) as caught:
         call(target, name, message, **more)
     assert caught.value.details.strip()
     return caught.value
-
-
-def request(target: Target, **more: Any) -> Any:
-    """A request for inference that lacks its inputs."""
-    return CALLS["ModelInfer"][0](model_name=target.model, **more)
-
-
-def raw(target: Target, *tensors: tuple[str, str, list[int], bytes], **more: Any) -> Any:
-    asked = request(target, **more)
-    for name, datatype, shape, data in tensors:
-        asked.inputs.add(name=name, datatype=datatype, shape=shape)
-        asked.raw_input_contents.append(data)
-    return asked
-
-
-def infer(target: Target, asked: Any, *, timeout: float = 0) -> Any:
-    return call(target, "ModelInfer", body=asked.SerializeToString(), timeout=timeout)
 
 
 def refused(target: Target, asked: Any, *codes: grpc.StatusCode, timeout: float = 0) -> str:
