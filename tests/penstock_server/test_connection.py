@@ -236,6 +236,40 @@ async def test_headers_that_stop_are_answered_with_408(
     assert await raw.reader.read() == b""
 
 
+async def test_a_client_that_never_says_anything_is_left(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.05)
+    raw = await connect(await serve(IDENTITY))
+    assert await asyncio.wait_for(raw.reader.read(), 2) == b""
+
+
+async def test_a_client_that_comes_back_after_a_while_is_still_known(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.02)
+    raw = await connect(await serve(IDENTITY))
+    for number in range(3):
+        await raw.send(request(message(number)))
+        assert await raw.value() == number
+        await asyncio.sleep(0.03)
+        await raw.send(b"GET /v2/health/ready HTTP/1.1\r\nHost: m\r\n\r\n")
+        assert (await raw.answer())[0] == 200
+        await asyncio.sleep(0.03)
+
+
+async def test_headers_that_stop_are_cut_after_other_requests_too(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.05)
+    raw = await connect(await serve(IDENTITY))
+    for whole in (b"GET /v2 HTTP/1.1\r\nHost: m\r\n\r\n", request(message(1))):
+        await raw.send(whole)
+        assert (await raw.answer())[0] == 200
+    await raw.send(b"POST /v2/models/m/infer HTTP/1.1\r\nHo")
+    assert (await raw.answer())[0] == 408
+
+
 async def test_headers_that_dribble_are_cut_all_the_same(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

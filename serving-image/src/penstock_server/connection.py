@@ -128,6 +128,11 @@ class Connection(RequestHandler):
         elif self._missing or not self._idle() or not self._take_known(data):
             self._take_new(data)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Give the client its time for the first request."""
+        super().connection_made(transport)
+        self._timer = self._loop.call_later(HEAD_SECONDS_MAX, self._cut_head)
+
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what was going on."""
         self._stop_timer()
@@ -232,7 +237,7 @@ class Connection(RequestHandler):
             self._missing = self._still_missing(data)
         elif self._missing > 0:
             self._missing = max(self._missing - len(data), _UNKNOWN)
-        self._time_head(idle=idle)
+        self._time_head()
 
     def _tell_damage(self) -> None:
         """Tell who reads a body that the rest of it could not be parsed: aiohttp only tells who comes next."""
@@ -253,6 +258,7 @@ class Connection(RequestHandler):
         head = self._exchange.plain_head(message)
         if head is None or len(data) != end + len(_END) + head.body_bytes:
             return False
+        self._stop_timer()
         self._messages.clear()
         if self._parser is not None:
             self._parser.message_consumed()
@@ -320,12 +326,21 @@ class Connection(RequestHandler):
         if close:
             self.force_close()
 
-    def _time_head(self, *, idle: bool) -> None:
-        """Cut clients that send their headers too slowly."""
-        if self._messages or not idle:
+    def _time_head(self) -> None:
+        """Give the client its time for the headers, from their first byte on."""
+        if self._messages or self._current_request is not None:
             self._stop_timer()
         elif self._timer is None and self._missing:
-            self._timer = self._loop.call_later(HEAD_SECONDS_MAX, self._cut, "headers", HEAD_SECONDS_MAX)
+            self._timer = self._loop.call_later(HEAD_SECONDS_MAX, self._cut_head)
+
+    def _cut_head(self) -> None:
+        self._timer = None
+        if not self._idle() or self._messages:
+            return  # they have come: a request is being answered
+        if self._missing:
+            self._cut("headers", HEAD_SECONDS_MAX)
+        else:
+            self.force_close()  # it has never said anything, and nothing is to be answered
 
     def _cut(self, what: str, seconds: float) -> None:
         self._timer = None
