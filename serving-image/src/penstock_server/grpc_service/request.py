@@ -10,6 +10,7 @@ from penstock_server.protocol.parameters import classes_wanted, seconds_wanted
 from penstock_server.protocol.request import decode_shape
 from penstock_server.protocol.types import Parameter
 
+_SHAPES_KEPT = 256
 #: Triton's clients name memory that they share with their server; here there is none.
 _SHARED_MEMORY = "shared_memory_region"
 
@@ -21,6 +22,8 @@ class MessageDecoder:
         self._inputs = {spec.name: spec for spec in inputs}
         self._outputs = {spec.name: spec for spec in outputs}
         self._first = inputs[0].name if inputs else None
+        #: Shapes that fit, by the input's name: most requests have one that is known.
+        self._shapes: set[tuple[str, tuple[int, ...]]] = set()
         self._all_outputs = tuple(RequestedOutput(name=spec.name, binary=True) for spec in outputs)
 
     def decode(self, message: Any, *, seconds_max: float | None) -> InferRequest:
@@ -57,11 +60,30 @@ class MessageDecoder:
                 raise BadRequest(f"the model has no input {name!r}; it has {_listed(specs)}")
             if name in arrays:
                 raise BadRequest(f"input {name!r} is given twice")
-            arrays[name] = _decode_tensor(tensor, spec, raw[position] if raw else None)
+            arrays[name] = self._decode_tensor(tensor, spec, raw[position] if raw else None)
         missing = [name for name in specs if name not in arrays]
         if missing:
             raise BadRequest(f"input {missing[0]!r} is missing; the model needs {_listed(specs)}")
         return arrays
+
+    def _decode_tensor(self, tensor: Any, spec: TensorSpec, raw: bytes | None) -> Array:
+        where = f"input {spec.name!r}"
+        if tensor.parameters:
+            _parameters(tensor.parameters, where)
+        if tensor.datatype != spec.datatype:
+            said = f"datatype {tensor.datatype!r}" if tensor.datatype else "no datatype"
+            raise BadRequest(f"{where} has {said}; the model expects {spec}")
+        shape = tuple(tensor.shape)
+        if (spec.name, shape) not in self._shapes:
+            decode_shape(list(shape), spec, where)
+            if len(self._shapes) >= _SHAPES_KEPT:
+                self._shapes.clear()
+            self._shapes.add((spec.name, shape))
+        if raw is None:
+            return decode_contents(tensor.contents, spec.datatype, shape, where)
+        if tensor.HasField("contents") and tensor.contents.ListFields():
+            raise BadRequest(f"{where} has both contents and an entry in raw_input_contents; send one of them")
+        return decode_raw(raw, spec.datatype, shape, where)
 
     def _requested(self, wanted: Sequence[Any]) -> tuple[RequestedOutput, ...]:
         outputs: dict[str, RequestedOutput] = {}
@@ -77,21 +99,6 @@ class MessageDecoder:
             count = classes_wanted(_parameters(output.parameters, where), self._outputs[name], where)
             outputs[name] = RequestedOutput(name=name, binary=True, classification=count)
         return tuple(outputs.values())
-
-
-def _decode_tensor(tensor: Any, spec: TensorSpec, raw: bytes | None) -> Array:
-    where = f"input {spec.name!r}"
-    if tensor.parameters:
-        _parameters(tensor.parameters, where)
-    if tensor.datatype != spec.datatype:
-        said = f"datatype {tensor.datatype!r}" if tensor.datatype else "no datatype"
-        raise BadRequest(f"{where} has {said}; the model expects {spec}")
-    shape = decode_shape(list(tensor.shape), spec, where)
-    if raw is None:
-        return decode_contents(tensor.contents, spec.datatype, shape, where)
-    if tensor.HasField("contents") and tensor.contents.ListFields():
-        raise BadRequest(f"{where} has both contents and an entry in raw_input_contents; send one of them")
-    return decode_raw(raw, spec.datatype, shape, where)
 
 
 def _parameters(wire: Mapping[str, Any], where: str) -> dict[str, Parameter]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Any
 
 from penstock_server import descriptions
 from penstock_server.descriptions import NOT_READY, PLATFORM, SERVER_NAME, Identity
@@ -66,31 +66,62 @@ class InferenceService:
 
     def _infer(self, body: bytes, seconds_max: float | None) -> bytes | Awaitable[bytes]:
         """Answer at once, or return what will. ``seconds_max`` is what the client is ready to wait."""
-        counting = _Counting(self._metrics, seconds_max)
-        with counting:
+        started = time.perf_counter()
+        request = None
+        try:
             message = parse(ModelInferRequest, body)
-            self._check_known(message.model_name, message.model_version, "model_name")
-            inference = self._inference
-            # A server that drains still answers: clients learn later than it does that they should leave.
-            if inference is None or self._lifecycle.state is State.LOADING:
-                raise Refused(Refusal(status=503, message=_LOADING, rejected="not_ready", retry_after_seconds=1))
+            inference = self._serving(message.model_name, message.model_version)
             # Raw elements are answered raw, typed ones typed.
             raw = bool(message.raw_input_contents)
-            with _Refusing(inference) as refusing:
-                request = refusing.request = self._decoder.decode(message, seconds_max=seconds_max)
-                results = inference.run_now(request)
-                if results is not None:
-                    return self._encoder.encode(request, results, raw=raw)
-            counting.later = True
-        return self._infer_later(inference, request, counting, raw=raw)
+            request = self._decoder.decode(message, seconds_max=seconds_max)
+            results = inference.run_now(request)
+            if results is None:
+                return self._infer_later(inference, request, started, raw=raw)
+            answer = self._encoder.encode(request, results, raw=raw)
+        except Exception as error:
+            outcome = self._ended(error, request, started)
+            if outcome is error:
+                raise
+            raise outcome from error
+        self._metrics.answered(_OK, time.perf_counter() - started)
+        return answer
 
-    async def _infer_later(
-        self, inference: Inference, request: InferRequest, counting: "_Counting", *, raw: bool
-    ) -> bytes:
-        counting.later = False
-        with counting, _Refusing(inference) as refusing:
-            refusing.request = request
-            return self._encoder.encode(request, await inference.run(request), raw=raw)
+    async def _infer_later(self, inference: Inference, request: InferRequest, started: float, *, raw: bool) -> bytes:
+        try:
+            answer = self._encoder.encode(request, await inference.run(request), raw=raw)
+        except BaseException as error:
+            outcome = self._ended(error, request, started)
+            if outcome is error:
+                raise
+            raise outcome from error
+        self._metrics.answered(_OK, time.perf_counter() - started)
+        return answer
+
+    def _serving(self, model: str, version: str) -> Inference:
+        if model != self._identity.model_name or (version and version != self._identity.model_version):
+            self._check_known(model, version, "model_name")
+        # A server that drains still answers: clients learn later than it does that they should leave.
+        if self._inference is None or self._lifecycle.state is State.LOADING:
+            raise Refused(Refusal(status=503, message=_LOADING, rejected="not_ready", retry_after_seconds=1))
+        return self._inference
+
+    def _ended(self, error: BaseException, request: InferRequest | None, started: float) -> BaseException:
+        """Count a call that has failed; return the error that its client is to see."""
+        seconds = time.perf_counter() - started
+        if isinstance(error, EXPECTED) and self._inference is not None:
+            error = Refused(refusal_of(error, seconds_max=self._inference.seconds_max(request)))
+        if isinstance(error, Refused):
+            code = error.refusal.status
+            if error.refusal.rejected is not None:
+                self._metrics.rejected(error.refusal.rejected)
+        elif isinstance(error, asyncio.CancelledError):
+            # A client cancels when its time is over, too, and then it has waited for too long.
+            limit = None if request is None else request.timeout_seconds
+            code = _CANCELLED if limit is None or seconds < limit else _LATE
+        else:
+            code = _INTERNAL
+        self._metrics.answered(code, seconds)
+        return error
 
     def _check_known(self, model: str, version: str, field: str = "name") -> None:
         identity = self._identity
@@ -144,60 +175,6 @@ class InferenceService:
 
     def _repository_index(self, asked: Any) -> dict[str, Any]:
         return {"models": descriptions.repository_index(self._identity, self._lifecycle.state, ready_only=asked.ready)}
-
-
-class _Counting:
-    """Counts one call by how it ends; ``later``: when it is entered the next time."""
-
-    __slots__ = ("_metrics", "_seconds_max", "_started", "later")
-
-    def __init__(self, metrics: Metrics, seconds_max: float | None) -> None:
-        self._metrics = metrics
-        self._seconds_max = seconds_max
-        self._started = time.perf_counter()
-        self.later = False
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if self.later:
-            return
-        seconds = time.perf_counter() - self._started
-        if isinstance(error, Refused) and error.refusal.rejected is not None:
-            self._metrics.rejected(error.refusal.rejected)
-        self._metrics.answered(self._code(error, seconds), seconds)
-
-    def _code(self, error: BaseException | None, seconds: float) -> int:
-        match error:
-            case None:
-                return _OK
-            case Refused():
-                return error.refusal.status
-            case asyncio.CancelledError():
-                # A client cancels when its time is over, too, and then it has waited for too long.
-                late = self._seconds_max is not None and seconds >= self._seconds_max
-                return _LATE if late else _CANCELLED
-            case _:
-                return _INTERNAL
-
-
-class _Refusing:
-    """Turns what may go wrong with a request into its refusal."""
-
-    __slots__ = ("_inference", "request")
-
-    def __init__(self, inference: Inference) -> None:
-        self._inference = inference
-        self.request: InferRequest | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, EXPECTED):
-            seconds_max = self._inference.seconds_max(self.request)
-            raise Refused(refusal_of(error, seconds_max=seconds_max)) from error
 
 
 def _described(name: str, describe: Callable[[Any], dict[str, Any]]) -> Unary:
