@@ -10,7 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from penstock_contract.termination import Reason
-from penstock_server import sample
+from penstock_server import openapi, sample
 from penstock_server.admission import Admission
 from penstock_server.app import ModelServer
 from penstock_server.cpu import usable_cores
@@ -257,6 +257,7 @@ class Server:
         self._log(f"{serving.model_name} is served at {url}")
         self._log("  in:   " + ", ".join(f"{spec.name} {spec}" for spec in session.inputs))
         self._log("  out:  " + ", ".join(f"{spec.name} {spec}" for spec in session.outputs))
+        self._log(f"  docs: {base}{openapi.PAGE_PATH}")
         if self._grpc.number is not None:
             self._log(f"  gRPC: {_for_url(self._settings.host)}:{self._grpc.number}")
         self._log(f"  metrics: http://{_for_url(self._settings.host)}:{management.port}/metrics")
