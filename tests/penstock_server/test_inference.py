@@ -14,7 +14,7 @@ from tests.penstock_server import onnx_models
 from penstock_server.admission import Admission, Overloaded
 from penstock_server.inference import Batching, Inference
 from penstock_server.metrics import Metrics
-from penstock_server.pace import Pace
+from penstock_server.pace import Pace, size_of
 from penstock_server.protocol import Array, InferRequest, RequestedOutput
 from penstock_server.session import RunFailed, Session
 
@@ -42,7 +42,7 @@ def make(load: Callable[[ModelProto], Session]) -> Iterator[Make]:
     def one(model: ModelProto, *, seconds: float, **options: Any) -> Inference:
         session, pace = load(model), Pace()
         session.may_loop = session.may_loop and not options.pop("unnoticed", False)
-        pace.ran(session.synthetic(0), seconds)
+        pace.ran(size_of(session.synthetic(0)), seconds)
         inference = Inference(
             session=session,
             model_name="m",

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from penstock_server.pace import INLINE_SECONDS_MAX, Pace
-from penstock_server.protocol import Array
+from penstock_server.pace import INLINE_SECONDS_MAX, Pace, size_of
 
 
 class Clock:
@@ -19,8 +18,8 @@ class Clock:
         return self.now
 
 
-def rows(count: int) -> dict[str, Array]:
-    return {"x": np.zeros((count, 30), np.float32)}
+def rows(count: int) -> int:
+    return size_of({"x": np.zeros((count, 30), np.float32)})
 
 
 def test_a_model_that_was_never_measured_runs_in_a_thread() -> None:
@@ -80,5 +79,5 @@ def test_after_a_run_that_had_to_be_ended_nothing_runs_inline_for_a_while_and_lo
 
 def test_inputs_without_elements_count_too() -> None:
     pace = Pace()
-    pace.ran({}, 0.00001)
+    pace.ran(size_of({}), 0.00001)
     assert pace.inline(rows(0))

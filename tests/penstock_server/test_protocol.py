@@ -130,6 +130,12 @@ def test_zero_rows_are_a_batch_too() -> None:
     assert decode(request(shape=[0, 2], data=[])).inputs["x"].shape == (0, 2)
 
 
+@pytest.mark.parametrize("datatype", ["FP32", "FP16", "BYTES"])
+def test_nothing_at_all_cannot_be_larger_than_memory(datatype: str) -> None:
+    with pytest.raises(BadRequest, match="input 'x'.*too large"):
+        one(datatype, [], [2**62, 2**62, 0])
+
+
 def test_a_scalar_is_given_with_or_without_a_list() -> None:
     spec = TensorSpec(name="x", datatype="FP32", shape=())
     for data in (5, [5]):

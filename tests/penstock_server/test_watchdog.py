@@ -26,7 +26,7 @@ def watchdog(load: Callable[[ModelProto], Session]) -> Iterator[Watchdog]:
 
 
 def run(watchdog: Watchdog, inputs: dict[str, Array], seconds_max: float = 30.0) -> int:
-    (result,) = watchdog.run(["y"], inputs, started=time.perf_counter(), seconds_max=seconds_max)
+    (result,) = watchdog.run(["y"], inputs, time.perf_counter(), seconds_max)
     return int(result)
 
 

@@ -11,7 +11,7 @@ from penstock_server.admission import Admission
 from penstock_server.batching import Batcher, batchable
 from penstock_server.metrics import Metrics
 from penstock_server.observer import Observer
-from penstock_server.pace import Pace
+from penstock_server.pace import Pace, size_of
 from penstock_server.protocol import Array, InferRequest, RequestDecoder, ResponseEncoder
 from penstock_server.refusal import EXPECTED, refusal_of
 from penstock_server.runner import Runner
@@ -159,7 +159,7 @@ class Inference:
     def _worth_sharing(self, request: InferRequest) -> bool:
         """Return whether a run takes longer than bringing several requests together."""
         # A NaN (nothing known) is not below the limit either.
-        return not self._pace.expected_seconds(request.inputs) < _SHARED_SECONDS_MIN
+        return not self._pace.expected_seconds(size_of(request.inputs)) < _SHARED_SECONDS_MIN
 
     async def _run_batch(self, request: InferRequest) -> list[Array]:
         """Run what the batcher has put together."""

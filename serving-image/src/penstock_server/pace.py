@@ -32,16 +32,15 @@ class Pace:
         self._penalty_seconds = _PENALTY_SECONDS_MIN
         self._inline_from = 0.0
 
-    def inline(self, inputs: Mapping[str, Array]) -> bool:
-        """Return whether a run with these inputs should happen on the event loop's thread."""
+    def inline(self, size: int) -> bool:
+        """Return whether a run of this size should happen on the event loop's thread."""
         # A NaN (nothing known) is not below the limit either.
-        return self.expected_seconds(inputs) < INLINE_SECONDS_MAX and (
+        return self.expected_seconds(size) < INLINE_SECONDS_MAX and (
             not self._inline_from or self._clock() >= self._inline_from
         )
 
-    def expected_seconds(self, inputs: Mapping[str, Array]) -> float:
-        """Return the expected time of a run, NaN where nothing is known."""
-        size = _size(inputs)
+    def expected_seconds(self, size: int) -> float:
+        """Return the expected time of a run of this size, NaN where nothing is known."""
         seconds = self._seconds[size]
         if seconds == seconds:  # noqa: PLR0124 - the cheapest question whether it is NaN
             return seconds
@@ -50,9 +49,8 @@ class Pace:
                 return self._seconds[smaller] * 2.0 ** (size - smaller)
         return math.nan
 
-    def ran(self, inputs: Mapping[str, Array], seconds: float) -> None:
+    def ran(self, size: int, seconds: float) -> None:
         """Learn from a run that ended."""
-        size = _size(inputs)
         known = self._seconds[size]
         if seconds < known:
             self._seconds[size] = max(seconds, known * _DOWN)
@@ -69,8 +67,8 @@ class Pace:
         return seconds
 
 
-def _size(inputs: Mapping[str, Array]) -> int:
-    """Return the power of two above the number of elements."""
+def size_of(inputs: Mapping[str, Array]) -> int:
+    """Return the size of a run with these inputs: the power of two above the number of elements."""
     elements = 0
     for array in inputs.values():
         elements += array.size

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from penstock_server.admission import Admission
-from penstock_server.pace import Pace
-from penstock_server.protocol import Array, InferRequest
+from penstock_server.pace import Pace, size_of
+from penstock_server.protocol import Array, InferRequest, RequestedOutput
 from penstock_server.session import Cancellation, Session
 from penstock_server.watchdog import RanOver, Watchdog
 
@@ -45,17 +45,23 @@ class Runner:
         self._watchdog = Watchdog(session)
         self._executor = ThreadPoolExecutor(max_workers=concurrency_max, thread_name_prefix="run")
         self._running: set[Cancellation] = set()
+        self._outputs: tuple[RequestedOutput, ...] = ()
+        self._names: tuple[str, ...] = ()
 
     def now(self, request: InferRequest, seconds_max: float) -> Outcome | None:
         """Run it on this thread, or return None where that would take long or there is no turn.
 
         Raises TimeoutError, InputRefused or RunFailed.
         """
-        if not self._may_be_inline or not self._admission.has_turn or not self._pace.inline(request.inputs):
+        size = size_of(request.inputs)
+        if not self._may_be_inline or not self._admission.has_turn or not self._pace.inline(size):
             return None
+        if request.outputs is not self._outputs:
+            # Nearly all requests want the same outputs, and share one tuple of them.
+            self._outputs, self._names = request.outputs, request.output_names
         started = time.perf_counter()
         try:
-            results = self._watchdog.run(request.output_names, request.inputs, started=started, seconds_max=seconds_max)
+            results = self._watchdog.run(self._names, request.inputs, started, seconds_max)
         except RanOver:
             penalty_seconds = self._pace.ran_over()
             if self._ran_over is not None:
@@ -64,7 +70,7 @@ class Runner:
                 raise TimeoutError from None
             return None  # a thread may try again, for longer
         seconds = time.perf_counter() - started
-        self._pace.ran(request.inputs, seconds)
+        self._pace.ran(size, seconds)
         return Outcome(results, seconds, seconds)
 
     async def with_turn(self, request: InferRequest) -> Outcome:
@@ -88,7 +94,7 @@ class Runner:
         except asyncio.CancelledError:
             cancellation.cancel()
             raise
-        self._pace.ran(request.inputs, outcome.busy_seconds)
+        self._pace.ran(size_of(request.inputs), outcome.busy_seconds)
         return outcome
 
     def cancel(self) -> None:

@@ -23,7 +23,7 @@ from penstock_server.management import ManagementServer
 from penstock_server.metrics import Metrics
 from penstock_server.observation import Observation
 from penstock_server.observer import Observer
-from penstock_server.pace import Pace
+from penstock_server.pace import Pace, size_of
 from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session
 from penstock_server.settings import Settings
 from penstock_server.sockets import listening_socket
@@ -187,13 +187,13 @@ class Server:
             # A row of zeros may rightly be refused; real requests will show what is really wrong.
             self._log("warm-up-failed", seconds=round(warm_up.seconds, 4), error=warm_up.error)
             return
-        inputs = session.synthetic(0)
-        pace.ran(inputs, warm_up.run_seconds)
+        size = size_of(session.synthetic(0))
+        pace.ran(size, warm_up.run_seconds)
         self._log(
             "warmed-up",
             seconds=round(warm_up.seconds, 4),
             run_seconds=round(warm_up.run_seconds, 6),
-            runs="in a thread" if session.may_loop or not pace.inline(inputs) else "inline",
+            runs="in a thread" if session.may_loop or not pace.inline(size) else "inline",
         )
 
     async def _drain(self, public: _Listener, inference: Inference) -> None:

@@ -38,7 +38,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def run(
-        self, outputs: Sequence[str], inputs: Mapping[str, Array], *, started: float, seconds_max: float
+        self, outputs: Sequence[str], inputs: Mapping[str, Array], started: float, seconds_max: float
     ) -> list[Array]:
         """Run at most ``seconds_max`` from ``started``; raise RanOver, and what Session.run raises."""
         until = started + min(seconds_max, INLINE_SECONDS_LIMIT)
@@ -52,7 +52,7 @@ class Watchdog:
             self._cancellation = Cancellation()
             if self._clock() < until:
                 # Meant for the run before, which ended just then.
-                return self.run(outputs, inputs, started=started, seconds_max=seconds_max)
+                return self.run(outputs, inputs, started, seconds_max)
             raise RanOver from None
         finally:
             self._until = _NEVER

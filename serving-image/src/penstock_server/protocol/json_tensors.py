@@ -23,7 +23,12 @@ _WHOLE_MAX = 2**53
 
 def decode_data(data: Any, datatype: str, shape: tuple[int, ...], where: str) -> Array:
     """Return the tensor; raise BadRequest where ``data`` does not fit or a value would change."""
-    return _convert(_flatten(data, shape, where), datatype, where).reshape(shape)
+    flat = _convert(_flatten(data, shape, where), datatype, where)
+    try:
+        return flat.reshape(shape)
+    except ValueError:
+        # Nothing is in it, but the other dimensions alone are more than any address can say.
+        raise BadRequest(f"{where}: shape {list(shape)} is too large") from None
 
 
 def kind(value: Any) -> str:

@@ -37,47 +37,51 @@ class PlainTensors:
     """
 
     def __init__(self, specs: Sequence[TensorSpec]) -> None:
-        self._specs = {spec.name: spec for spec in specs}
-        self._usable = bool(specs) and all(spec.shape and spec.datatype in _CODES for spec in specs)
+        usable = all(spec.shape and spec.datatype in _CODES for spec in specs)
+        self._tensors = {spec.name: _PlainTensor(spec) for spec in specs} if usable else {}
 
     def decode(self, tensors: Any, body: bytes) -> dict[str, Array] | None:
         """Return arrays by name, or None where the long way has to decide what is right or wrong."""
-        if not self._usable or b"true" in body or b"false" in body:
+        known = self._tensors
+        if not known or b"true" in body or b"false" in body:
             return None
         try:
-            if len(tensors) != len(self._specs):
+            if len(tensors) != len(known):
                 return None
             arrays: dict[str, Array] = {}
             for tensor in tensors:
                 name = tensor["name"]
-                array = _plain_tensor(tensor, self._specs[name])
+                array = known[name].decode(tensor)
                 if array is None:
                     return None
                 arrays[name] = array
         except (struct.error, OverflowError, TypeError, KeyError, IndexError, ValueError):
             return None
-        return arrays if len(arrays) == len(self._specs) else None
+        return arrays if len(arrays) == len(known) else None
 
 
-def _plain_tensor(tensor: dict[str, Any], spec: TensorSpec) -> Array | None:
-    if len(tensor) != _TENSOR_KEYS or tensor["datatype"] != spec.datatype:
-        return None
-    shape = tensor["shape"]
-    if len(shape) != len(spec.shape):
-        return None
-    count = 1
-    for size, wanted in zip(shape, spec.shape, strict=True):
-        if type(size) is not int or size < 0 or wanted not in (size, -1):
+class _PlainTensor:
+    """Converts one input."""
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self._datatype = spec.datatype
+        self._shape = spec.shape
+        self._code = "=%d" + _CODES[spec.datatype]
+        self._dtype = DTYPES[spec.datatype]
+
+    def decode(self, tensor: dict[str, Any]) -> Array | None:
+        data, shape = tensor["data"], tensor["shape"]
+        if len(tensor) != _TENSOR_KEYS or tensor["datatype"] != self._datatype or type(data) is not list:
             return None
-        count *= size
-    data = tensor["data"]
-    if type(data) is not list:
-        return None
-    if data and type(data[0]) is list:
-        if len(shape) != _MATRIX or len(data) != shape[0] or set(map(len, data)) != {shape[1]}:
+        count = 1
+        for size, wanted in zip(shape, self._shape, strict=True):
+            if type(size) is not int or size < 0 or wanted not in (size, -1):
+                return None
+            count *= size
+        if data and type(data[0]) is list:
+            if len(shape) != _MATRIX or len(data) != shape[0] or set(map(len, data)) != {shape[1]}:
+                return None
+            data = list(chain.from_iterable(data))
+        if len(data) != count or count > _ELEMENTS_MAX:
             return None
-        data = list(chain.from_iterable(data))
-    if len(data) != count or count > _ELEMENTS_MAX:
-        return None
-    packed = struct.pack(f"={count}{_CODES[spec.datatype]}", *data)
-    return np.frombuffer(packed, dtype=DTYPES[spec.datatype]).reshape(shape)
+        return np.ndarray(shape, self._dtype, struct.pack(self._code % count, *data))

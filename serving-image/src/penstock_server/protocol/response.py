@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import orjson
 
 from penstock_server.protocol.binary import encode_raw
@@ -68,10 +67,9 @@ class _TensorEncoder:
         self._heads: dict[tuple[int, ...], bytes] = {}
 
     def encode_json(self, array: Array) -> bytes:
-        shape = array.shape
-        head = self._heads.get(shape)
+        head = self._heads.get(array.shape)
         if head is None:
-            head = self._remember(shape)
+            head = self._remember(array.shape)
         return head + self._data(array) + b"}"
 
     def encode_asked(self, array: Array, output: RequestedOutput, raw: list[bytes]) -> bytes:
@@ -97,13 +95,13 @@ class _TensorEncoder:
         return head
 
     def _data(self, array: Array) -> bytes:
-        if array.dtype.kind == "O":
-            return orjson.dumps([self._text(item) for item in array.reshape(-1)])
         if array.dtype.kind not in "fiub":
-            return orjson.dumps(list(map(str, array.reshape(-1))))
-        # orjson wants contiguous memory; results of ONNX Runtime nearly always are.
-        flat = array.reshape(-1) if array.flags.c_contiguous else np.ascontiguousarray(array).reshape(-1)
-        data = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+            return orjson.dumps([self._text(item) for item in array.reshape(-1)])
+        flat = array if array.ndim == 1 else array.reshape(-1)
+        try:
+            data = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+        except orjson.JSONEncodeError:  # it wants contiguous memory in this machine's byte order
+            data = orjson.dumps(flat.tolist())
         # It writes null for what JSON has no number for; among numbers, nothing else has an n in it.
         if b"n" in data:
             raise UnencodableOutput(
