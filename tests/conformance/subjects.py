@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,13 @@ MODELS: Mapping[str, Callable[[], ModelProto]] = {
     "slow_to_warm_up": slow_to_warm_up,
     ODD_NAME: lambda: onnx_models.identity("FP32", [None, 2]),
 }
+
+
+def free_port() -> int:
+    """Return a port that nobody listened on a moment ago, for a server that says its own too late."""
+    with socket.create_server(("127.0.0.1", 0)) as plain:
+        port: int = plain.getsockname()[1]
+        return port
 
 
 @dataclass
@@ -154,7 +162,7 @@ class Servers:
             )
         running = Running(process, output, Target(host="127.0.0.1", port=http_port, model=model))
         self._started.append(running)
-        said = running.event(until)
+        said = {"grpc_port": wanted["grpc_port"], **running.event(until)}
         running.target = Target(
             host="127.0.0.1",
             port=said.get("port", http_port),

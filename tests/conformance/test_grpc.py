@@ -11,9 +11,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from tests.conformance.exchange import Target
+from tests.conformance.exchange import TIMEOUT_SECONDS, Target
 from tests.conformance.grpc_exchange import Refused, call, channel_to, infer, raw, request, send
-from tests.conformance.subjects import Running
+from tests.conformance.subjects import Running, free_port
 from tests.conformance.values import DATATYPES
 
 from penstock_server.grpc_service.messages import SERVICE
@@ -358,11 +358,60 @@ def test_a_server_that_has_enough_to_do_is_exhausted(busy: Target) -> None:
     asking.join()
 
 
+@pytest.fixture
+def loading(start: Start, _kept: dict[str, Running]) -> Target:
+    """A server that listens and is not ready, for a long time."""
+    if "loading" not in _kept:
+        http, over_grpc = free_port(), free_port()
+        _kept["loading"] = start("slow_to_warm_up", until="loaded", http_port=http, grpc_port=over_grpc)
+    return _kept["loading"].target
+
+
+@pytest.fixture
+def draining(start: Start, _kept: dict[str, Running]) -> Target:
+    """A server that is about to end, some time from now."""
+    if "draining" not in _kept:
+        _kept["draining"] = start("identity_fp32", drain_seconds=120.0)
+        _kept["draining"].process.terminate()
+        _kept["draining"].event("draining")
+    return _kept["draining"].target
+
+
+def health(target: Target, service: str = "") -> Any:
+    """The answer of the standard health service."""
+    with channel_to(target) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=TIMEOUT_SECONDS).status
+
+
+def test_a_server_that_loads_is_live_and_not_ready(loading: Target) -> None:
+    assert call(loading, "ServerLive").live is True
+    assert call(loading, "ServerReady").ready is False
+    assert call(loading, "ModelReady", {"name": loading.model}).ready is False
+
+
+def test_a_server_that_loads_is_unavailable_for_inference(loading: Target) -> None:
+    refused(loading, raw(loading, ("rounds", "INT64", [1], struct.pack("<q", 1))), CODE.UNAVAILABLE)
+
+
+def test_a_server_that_loads_knows_which_models_are_not_its_own(loading: Target) -> None:
+    assert refusal(loading, "ModelReady", {"name": "unknown"}).code is CODE.NOT_FOUND
+
+
+@pytest.mark.parametrize("service", ["", SERVICE])
+def test_the_standard_health_service_says_not_serving_while_loading(loading: Target, service: str) -> None:
+    assert health(loading, service) == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_a_server_that_is_about_to_end_is_not_ready_and_answers_on(draining: Target) -> None:
+    assert call(draining, "ServerReady").ready is False
+    assert health(draining) == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert list(infer(draining, raw(draining, ("x", "FP32", [1, 2], PAIR))).raw_output_contents) == [PAIR]
+
+
 @pytest.mark.parametrize("service", ["", SERVICE])
 def test_the_standard_health_service_says_serving(fp32: Target, service: str) -> None:
-    with channel_to(fp32) as channel:
-        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
-    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert health(fp32, service) == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_the_health_of_an_unknown_service_is_not_found(fp32: Target) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.conformance.exchange import Reply, Target
 from tests.conformance.slow import SlowClients
-from tests.conformance.subjects import Running
+from tests.conformance.subjects import Running, free_port
 
 Start = Callable[..., Running]
 LONG = 2_000_000_000  # rounds that nobody waits for
@@ -18,12 +18,6 @@ LONG = 2_000_000_000  # rounds that nobody waits for
 
 def rounds(count: int, **more: Any) -> dict[str, Any]:
     return {"inputs": [{"name": "rounds", "shape": [1], "datatype": "INT64", "data": [count]}], **more}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as plain:
-        port: int = plain.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="module")
