@@ -132,7 +132,7 @@ def test_zero_rows_are_a_batch_too() -> None:
 
 @pytest.mark.parametrize("datatype", ["FP32", "FP16", "BYTES"])
 def test_nothing_at_all_cannot_be_larger_than_memory(datatype: str) -> None:
-    with pytest.raises(BadRequest, match="input 'x'.*too large"):
+    with pytest.raises(BadRequest, match=r"input 'x'.*too large"):
         one(datatype, [], [2**62, 2**62, 0])
 
 
