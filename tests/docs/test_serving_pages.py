@@ -7,10 +7,10 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 import penstock_server
 from penstock_contract.environment import ServingEnvironment
-from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
 from penstock_server import (
     compression,
     connection,
@@ -21,11 +21,12 @@ from penstock_server import (
     openapi,
     routes,
     server,
+    unfinished_bodies,
 )
 from penstock_server import settings as server_settings
 from penstock_server.grpc_service import status
 from penstock_server.grpc_service.messages import CALLS
-from penstock_server.protocol import DTYPES, request
+from penstock_server.protocol import DTYPES, json_limits, request
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(penstock_server.__file__).parent
@@ -79,15 +80,19 @@ def test_every_option_is_described() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    serving = ModelDeploymentSpec.model_fields["serving"]
-    assert serving is not None
+    crd = yaml.safe_load((ROOT / "crds" / "modeldeployments.yaml").read_text())
+    schema = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["serving"]
     environment = {field.name: field.default for field in fields(ServingEnvironment)}
     known = {
+        "time of a request, waiting included": schema["properties"]["timeout"]["default"].replace("s", " s"),
         "requests that run at once": f"{environment['concurrency_max']}",
         "requests that wait": f"{environment['queue_max']}",
         "headers must arrive within": f"{connection.HEAD_SECONDS_MAX:g} s",
         "a body must arrive within": f"{connection.BODY_SECONDS_MAX:g} s",
         "size of a body, also once decompressed": f"{http_inference.BODY_BYTES_MAX // MIB} MiB",
+        "bodies that are still arriving, all together": f"{unfinished_bodies.BYTES_MAX // MIB} MiB",
+        f"lists in a JSON body above {json_limits._SMALL_BYTES_MAX // 1024} KiB": f"{json_limits._LISTS_MAX}",
+        "objects in such a body": f"{json_limits._OBJECTS_MAX}",
         "dimensions of a tensor": f"{request.RANK_MAX}",
         "labels of one feedback": f"{feedback.LABELS_MAX}",
         "size of a feedback": f"{feedback.BODY_BYTES_MAX // MIB} MiB",
@@ -108,7 +113,7 @@ def test_every_message_on_the_page_is_one_of_the_servers() -> None:
 
 def test_every_status_is_on_the_page_and_in_the_document() -> None:
     described = {int(row[0]) for row in rows(section("limits", "Errors over HTTP"))}
-    assert described == {*openapi.STATUSES, 405, 501}
+    assert described == {*openapi.STATUSES, 405, 431, 501}
 
 
 def test_the_codes_of_grpc_are_those_of_the_code() -> None:
