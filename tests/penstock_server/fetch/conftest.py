@@ -19,6 +19,6 @@ def web() -> Iterator[Web]:
 @pytest.fixture
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pod:
     """The fetching container."""
-    monkeypatch.setattr(download, "_DELAYS_SECONDS", (0.001,))
-    monkeypatch.setattr(download, "_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(download, "_DELAYS_SECONDS", (0.01,))
+    monkeypatch.setattr(download, "_RETRY_SECONDS", 0.8)
     return new_pod(tmp_path)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -96,6 +97,9 @@ def serving() -> Iterator[Web]:
             self.end_headers()
             with suppress(BrokenPipeError, ConnectionResetError):  # a client that has seen enough
                 self.wfile.write(body)
+                if int(headers.get("Content-Length", 0)) > len(body):
+                    # Clients forget what they have not handed out when a connection breaks; let them hand it out.
+                    time.sleep(0.05)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name in the base class
             pass

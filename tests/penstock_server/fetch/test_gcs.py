@@ -93,10 +93,10 @@ def test_an_object_that_breaks_off_goes_on_where_it_ended(pod: Pod, web: Web) ->
     large = MODEL + b"\x32\x80\x80\xc0\x01" + b"x" * 3_145_728  # a doc_string of three megabytes
     web.behave("/models/m.onnx", breaking(large, every=2_000_000))
     assert pod.fetch("gs://models/m.onnx", sha256(large), **pod.secret(GOOGLE_ENDPOINT_URL=web.url)) == 0
-    first, second = web.asked("/models/m.onnx")
+    first, *_, last = web.asked("/models/m.onnx")
     assert "Range" not in first
-    assert second["If-Match"] == '"v1"'
-    assert int(second["Range"].removeprefix("bytes=").removesuffix("-")) > 1_000_000
+    assert last["If-Match"] == '"v1"'
+    assert int(last["Range"].removeprefix("bytes=").removesuffix("-")) > 1_000_000
 
 
 def test_a_store_that_knows_no_ranges_is_read_from_the_start_again(pod: Pod, web: Web) -> None:

@@ -111,8 +111,8 @@ def _silent(event: str, **fields: Any) -> None:
 
 @pytest.fixture
 def pod(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> Pod:
-    monkeypatch.setattr(download, "_DELAYS_SECONDS", (0.001,))
-    monkeypatch.setattr(download, "_RETRY_SECONDS", 0.3)
+    monkeypatch.setattr(download, "_DELAYS_SECONDS", (0.01,))
+    monkeypatch.setattr(download, "_RETRY_SECONDS", 0.8)
     return Pod(tmp_path, store)
 
 
