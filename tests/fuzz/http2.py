@@ -57,11 +57,11 @@ async def answered(pieces: Sequence[bytes]) -> tuple[Frames, bool]:
     return _frames(bytes(pipe.written)), closed
 
 
-def _now(message: bytes, _: float | None) -> bytes:
+def _now(message: bytes | memoryview, _: float | None) -> bytes:
     return hashlib.sha256(message).digest()
 
 
-async def _later(message: bytes, _: float | None) -> bytes:
+async def _later(message: bytes | memoryview, _: float | None) -> bytes:
     await asyncio.sleep(0)
     return hashlib.sha256(message).digest()
 

@@ -29,6 +29,9 @@ class Transport:
         assert not self.closed, "written after the end"
         self.written += data
 
+    def writelines(self, parts: list[bytes | memoryview]) -> None:
+        self.write(b"".join(parts))
+
     def is_closing(self) -> bool:
         return self.closed
 
@@ -55,7 +58,7 @@ class Peer:
         log: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
         self.calls = GrpcCalls(
-            unary={"/s/Echo": lambda body, _: body, **(unary or {})},
+            unary={"/s/Echo": lambda body, _: bytes(body), **(unary or {})},
             streaming=streaming or {},
             message_bytes_max=MESSAGE_MAX,
             log=log,

@@ -372,7 +372,7 @@ async def test_many_large_requests_at_once_are_refused() -> None:
 async def test_the_client_s_time_is_known(given: str, seconds: float) -> None:
     known: list[float | None] = []
 
-    def note(_: bytes, remaining: float | None) -> bytes:
+    def note(_: bytes | memoryview, remaining: float | None) -> bytes:
         known.append(remaining)
         return b""
 

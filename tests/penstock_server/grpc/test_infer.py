@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import ModelProto, helper
 from tests.penstock_server import onnx_models
 from tests.penstock_server.grpc.conftest import Serve, raw_input
 
+from penstock_server.grpc_service.messages import CALLS, SERVICE
 from penstock_server.grpc_service.tensors import FIELDS
 from penstock_server.protocol import DTYPES, Array, InferRequest
 from penstock_server.protocol.binary import encode_raw
@@ -121,6 +123,47 @@ async def test_a_large_tensor_goes_both_ways(serve: Serve) -> None:
     await served.reconnect(("grpc.max_receive_message_length", -1))
     answer = await served.call("ModelInfer", **raw_input("x", "FP32", array))
     assert answer.raw_output_contents[0] == array.tobytes()
+
+
+LARGE = {
+    "BOOL": [True, False],
+    "FP16": [1.5, float("nan")],
+    "FP64": [1.5, -0.0],
+    "UINT8": [0, 255],
+    "BYTES": ["", "é", "some longer text"],
+}
+
+
+@pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip], ids=["plain", "compressed"])
+@pytest.mark.parametrize("datatype", sorted(LARGE))
+async def test_large_tensors_are_the_same_as_small_ones(
+    serve: Serve, datatype: str, compression: grpc.Compression | None
+) -> None:
+    served = await serve(three_of(datatype))
+    one = np.resize(np.array(LARGE[datatype], DTYPES[datatype]), 40_001)
+    raw = [encode_raw(array, datatype) for array in (one, one[::-1], one[:1])]
+    asked, answered = CALLS["ModelInfer"]
+    method = served.channel.unary_unary(
+        f"/{SERVICE}/ModelInfer", request_serializer=asked.SerializeToString, response_deserializer=answered.FromString
+    )
+    inputs = [
+        {"name": name, "datatype": datatype, "shape": [size]} for name, size in (("a", 40_001), ("b", 40_001), ("c", 1))
+    ]
+    message = asked(model_name="m", id="7", inputs=inputs, raw_input_contents=raw, outputs=[{"name": n} for n in "xyz"])
+    answer = await method(message, compression=compression)
+    assert [output.name for output in answer.outputs] == ["x", "y", "z"]
+    assert list(answer.raw_output_contents) == raw
+    assert answer.id == "7"
+
+
+def three_of(datatype: str) -> ModelProto:
+    """Three inputs that come back."""
+    names = (("a", "x"), ("b", "y"), ("c", "z"))
+    return onnx_models.model(
+        [helper.make_node("Identity", [name], [other]) for name, other in names],
+        [onnx_models.tensor(name, datatype, [None]) for name, _ in names],
+        [onnx_models.tensor(other, datatype, [None]) for _, other in names],
+    )
 
 
 async def test_parameters_of_every_kind_are_taken(serve: Serve) -> None:

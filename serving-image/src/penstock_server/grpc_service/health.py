@@ -2,7 +2,7 @@
 
 import asyncio
 
-from penstock_server.grpc_service.http2.call import Conversation, Streaming, Unary
+from penstock_server.grpc_service.http2.call import Bytes, Conversation, Streaming, Unary
 from penstock_server.grpc_service.messages import HEALTH, SERVICE, calls_of
 from penstock_server.grpc_service.parsing import parse
 from penstock_server.grpc_service.status import Refused
@@ -43,7 +43,7 @@ class Health:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _check(self, body: bytes, _: float | None) -> bytes:
+    def _check(self, body: Bytes, _: float | None) -> bytes:
         service = parse(_Asked, body).service
         if service not in _NAMES:
             raise Refused(Refusal(status=404, message=f"there is no service {service!r}; there is {SERVICE}"))

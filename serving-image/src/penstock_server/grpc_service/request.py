@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from penstock_server.grpc_service.http2.call import Bytes
 from penstock_server.grpc_service.tensors import decode_contents
 from penstock_server.protocol import Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
 from penstock_server.protocol.binary import decode_raw
@@ -26,13 +27,14 @@ class MessageDecoder:
         self._shapes: set[tuple[str, tuple[int, ...]]] = set()
         self._all_outputs = tuple(RequestedOutput(name=spec.name, binary=True) for spec in outputs)
 
-    def decode(self, message: Any, *, seconds_max: float | None) -> InferRequest:
+    def decode(self, message: Any, raw: Sequence[Bytes] | None = None, *, seconds_max: float | None) -> InferRequest:
         """Return what the message asks, checked against the model; raise BadRequest if it does not fit.
 
-        ``seconds_max`` is the deadline of the call; a parameter of the request may be shorter.
+        ``raw`` are its raw tensors, where they were taken out of it. ``seconds_max`` is the deadline of the call; a
+        parameter of the request may be shorter.
         """
         parameters = _parameters(message.parameters, "the request") if message.parameters else {}
-        arrays = self._decode_inputs(message.inputs, message.raw_input_contents)
+        arrays = self._decode_inputs(message.inputs, message.raw_input_contents if raw is None else raw)
         first = arrays[self._first].shape if self._first is not None else ()
         return InferRequest(
             id=message.id or None,
@@ -43,7 +45,7 @@ class MessageDecoder:
             parameters=parameters,
         )
 
-    def _decode_inputs(self, tensors: Sequence[Any], raw: Sequence[bytes]) -> dict[str, Array]:
+    def _decode_inputs(self, tensors: Sequence[Any], raw: Sequence[Bytes]) -> dict[str, Array]:
         if raw and len(raw) != len(tensors):
             raise BadRequest(
                 f"raw_input_contents has {len(raw)} entries for {len(tensors)} inputs; send one for each input, in "
@@ -66,7 +68,7 @@ class MessageDecoder:
             raise BadRequest(f"input {missing[0]!r} is missing; the model needs {_listed(specs)}")
         return arrays
 
-    def _decode_tensor(self, tensor: Any, spec: TensorSpec, raw: bytes | None) -> Array:
+    def _decode_tensor(self, tensor: Any, spec: TensorSpec, raw: Bytes | None) -> Array:
         where = f"input {spec.name!r}"
         if tensor.parameters:
             _parameters(tensor.parameters, where)

@@ -2,11 +2,17 @@
 
 from collections.abc import Sequence
 
+from penstock_server.grpc_service.http2.call import Message
 from penstock_server.grpc_service.messages import ModelInferResponse
 from penstock_server.grpc_service.tensors import FIELDS, encode_contents
 from penstock_server.protocol import Array, InferRequest, RequestedOutput, TensorSpec
-from penstock_server.protocol.binary import encode_raw
+from penstock_server.protocol.binary import encode_raw, view_raw
 from penstock_server.protocol.classification import classes
+
+#: From here on, a tensor is sent from where it lies.
+_LARGE = 1 << 14
+#: Field 6, raw_output_contents, whose length and bytes follow.
+_TAG = b"\x32"
 
 
 class MessageEncoder:
@@ -17,23 +23,28 @@ class MessageEncoder:
         self._model_version = model_version
         self._specs = {spec.name: spec for spec in outputs}
 
-    def encode(self, request: InferRequest, results: Sequence[Array], *, raw: bool) -> bytes:
+    def encode(self, request: InferRequest, results: Sequence[Array], *, raw: bool) -> Message:
         """Return the answer; ``raw`` as the request was, and wherever an output has no typed form."""
         message = ModelInferResponse(
             model_name=self._model_name, model_version=self._model_version, id=request.id or ""
         )
         tensors = [self._tensor(output, array) for output, array in zip(request.outputs, results, strict=True)]
         raw = raw or any(datatype not in FIELDS for _, datatype, _ in tensors)
+        large: list[bytes | memoryview] = []
         for spec, datatype, array in tensors:
             tensor = message.outputs.add(name=spec.name, datatype=datatype, shape=array.shape)
             for name, value in spec.parameters.items() if spec.classes and datatype == spec.datatype else ():
                 tensor.parameters[name].string_param = value
-            if raw:
+            if raw and (large or array.nbytes > _LARGE):
+                view = view_raw(array, datatype)
+                large += (_TAG + _varint(len(view)), view)
+            elif raw:
                 message.raw_output_contents.append(encode_raw(array, datatype))
             else:
                 encode_contents(array, datatype, tensor.contents)
         encoded: bytes = message.SerializeToString()
-        return encoded
+        # The order of different fields in a message is free, that of one field's elements is not.
+        return (encoded, *large) if large else encoded
 
     def _tensor(self, output: RequestedOutput, array: Array) -> tuple[TensorSpec, str, Array]:
         """Return an output as it was asked for: its numbers, or its largest ones as text."""
@@ -41,3 +52,12 @@ class MessageEncoder:
         if output.classification:
             return spec, "BYTES", classes(array, output.classification, spec.classes)
         return spec, spec.datatype, array
+
+
+def _varint(value: int) -> bytes:
+    octets = bytearray()
+    while value >= 128:  # noqa: PLR2004 - seven bits an octet
+        octets.append(value & 127 | 128)
+        value >>= 7
+    octets.append(value)
+    return bytes(octets)

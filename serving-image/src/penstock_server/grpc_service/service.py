@@ -7,9 +7,9 @@ from typing import Any
 
 from penstock_server import descriptions
 from penstock_server.descriptions import NOT_READY, PLATFORM, SERVER_NAME, Identity
-from penstock_server.grpc_service.http2.call import Unary
-from penstock_server.grpc_service.messages import CALLS, SERVICE, ModelInferRequest
-from penstock_server.grpc_service.parsing import parse
+from penstock_server.grpc_service.http2.call import Bytes, Message, Unary
+from penstock_server.grpc_service.messages import CALLS, SERVICE
+from penstock_server.grpc_service.parsing import parse, parse_request
 from penstock_server.grpc_service.request import MessageDecoder
 from penstock_server.grpc_service.response import MessageEncoder
 from penstock_server.grpc_service.status import Refused
@@ -64,16 +64,16 @@ class InferenceService:
         calls = {name: _described(name, describe) for name, describe in described.items()}
         return {f"/{SERVICE}/{name}": call for name, call in {"ModelInfer": self._infer, **calls}.items()}
 
-    def _infer(self, body: bytes, seconds_max: float | None) -> bytes | Awaitable[bytes]:
+    def _infer(self, body: Bytes, seconds_max: float | None) -> Message | Awaitable[Message]:
         """Answer at once, or return what will. ``seconds_max`` is what the client is ready to wait."""
         started = time.perf_counter()
         request = None
         try:
-            message = parse(ModelInferRequest, body)
+            message, tensors = parse_request(body)
             inference = self._serving(message.model_name, message.model_version)
             # Raw elements are answered raw, typed ones typed.
-            raw = bool(message.raw_input_contents)
-            request = self._decoder.decode(message, seconds_max=seconds_max)
+            raw = bool(tensors)
+            request = self._decoder.decode(message, tensors, seconds_max=seconds_max)
             results = inference.run_now(request)
             if results is None:
                 return self._infer_later(inference, request, started, raw=raw)
@@ -86,7 +86,7 @@ class InferenceService:
         self._metrics.answered(_OK, time.perf_counter() - started)
         return answer
 
-    async def _infer_later(self, inference: Inference, request: InferRequest, started: float, *, raw: bool) -> bytes:
+    async def _infer_later(self, inference: Inference, request: InferRequest, started: float, *, raw: bool) -> Message:
         try:
             answer = self._encoder.encode(request, await inference.run(request), raw=raw)
         except BaseException as error:
@@ -181,7 +181,7 @@ def _described(name: str, describe: Callable[[Any], dict[str, Any]]) -> Unary:
     """Return a call that only tells what is known, from what is asked to a message's fields."""
     asked, answered = CALLS[name]
 
-    def call(body: bytes, _: float | None) -> bytes:
+    def call(body: Bytes, _: float | None) -> Message:
         encoded: bytes = answered(**describe(parse(asked, body))).SerializeToString()
         return encoded
 

@@ -48,6 +48,14 @@ def encode_raw(array: Array, datatype: str) -> bytes:
     return array.astype(wire, copy=False).tobytes()
 
 
+def view_raw(array: Array, datatype: str) -> bytes | memoryview:
+    """Return what encode_raw returns, without a copy where the elements lie in memory as they do on the wire."""
+    wire = _WIRE.get(datatype)
+    if array.size and array.flags.c_contiguous and array.dtype == wire:
+        return array.data.cast("B")
+    return encode_raw(array, datatype)
+
+
 def _check_size(buffer: bytes | memoryview, datatype: str, item_size: int, shape: tuple[int, ...], where: str) -> None:
     needed = math.prod(shape) * item_size
     if len(buffer) != needed:

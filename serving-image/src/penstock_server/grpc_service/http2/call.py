@@ -20,9 +20,15 @@ _UNIT_SECONDS: Mapping[bytes, float] = MappingProxyType(
 #: What zlib calls the two formats that gRPC knows.
 _WINDOW_BITS: Mapping[bytes, int] = MappingProxyType({b"gzip": 31, b"deflate": 15})
 _IDENTITY = b"identity"
+#: From here on, a view is cheaper than a copy.
+_LARGE = 1 << 14
 
+#: A large message may be a view of what was received.
+Bytes = bytes | memoryview
+#: A message to send, in parts where putting them together would cost a copy.
+Message = bytes | tuple[Bytes, ...]
 #: Answers a whole message; a coroutine where that takes longer. The number is the seconds that the client waits.
-Unary = Callable[[bytes, float | None], bytes | Awaitable[bytes]]
+Unary = Callable[[Bytes, float | None], Message | Awaitable[Message]]
 #: Answers a call of several messages.
 Streaming = Callable[["Conversation"], Awaitable[None]]
 
@@ -103,7 +109,7 @@ class Call:
         self.asked = what
         self.unary = unary
         self.size_max = size_max
-        self.buffer: list[bytes] = []
+        self.buffer: list[Bytes] = []
         self.held = 0
         #: Bytes of the request so far.
         self.arrived = 0
@@ -112,14 +118,14 @@ class Call:
         self.task: asyncio.Task[None] | None = None
         self.conversation: Conversation | None = None
 
-    def add(self, data: bytes) -> None:
+    def add(self, data: Bytes) -> None:
         """Keep more of the request; raise TooLarge as soon as it is known."""
         self.buffer.append(data)
         self.held += len(data)
         if self.held > PREFIX_SIZE + self.size_max or self._announced() > self.size_max:
             raise TooLarge
 
-    def whole(self) -> bytes:
+    def whole(self) -> Bytes:
         """Return the only message of a request that has ended; raise Malformed or TooLarge."""
         message = self.next()
         if message is None:
@@ -128,14 +134,16 @@ class Call:
             raise Malformed("the request has more than one message")
         return message
 
-    def next(self) -> bytes | None:
+    def next(self) -> Bytes | None:
         """Take the next message off what has arrived, None where it is not there yet; raise Malformed or TooLarge."""
-        data = self._joined()
+        data: Bytes = self._joined()
         if len(data) < PREFIX_SIZE:
             return None
         end = PREFIX_SIZE + int.from_bytes(data[1:PREFIX_SIZE])
         if len(data) < end:
             return None
+        if len(data) > _LARGE:
+            data = memoryview(data)
         message = data[PREFIX_SIZE:end]
         self.held = len(data) - end
         self.buffer = [data[end:]] if self.held else []
@@ -152,12 +160,12 @@ class Call:
         first = self.buffer[0]
         return int.from_bytes(first[1:PREFIX_SIZE]) if len(first) >= PREFIX_SIZE else 0
 
-    def _joined(self) -> bytes:
+    def _joined(self) -> Bytes:
         if len(self.buffer) != 1:
             self.buffer = [b"".join(self.buffer)]
         return self.buffer[0]
 
-    def _decompressed(self, data: bytes) -> bytes:
+    def _decompressed(self, data: Bytes) -> bytes:
         bits = _WINDOW_BITS.get(self.asked.encoding)
         if bits is None:
             name = self.asked.encoding.decode("latin-1")

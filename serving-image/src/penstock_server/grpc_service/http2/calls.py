@@ -8,9 +8,11 @@ from urllib.parse import quote
 from penstock_server.grpc_service.http2 import headers
 from penstock_server.grpc_service.http2.call import (
     Asked,
+    Bytes,
     Call,
     Conversation,
     Malformed,
+    Message,
     NotHttp,
     Streaming,
     TooLarge,
@@ -93,7 +95,7 @@ class GrpcCalls:
             call.task = asyncio.get_running_loop().create_task(self._converse(stream, streaming, call.conversation))
         stream.call = call
 
-    def data(self, stream: Stream, data: bytes) -> None:
+    def data(self, stream: Stream, data: Bytes) -> None:
         """Keep a part of a request; hand on the messages of a conversation."""
         call: Call | None = stream.call
         if call is None:
@@ -140,7 +142,7 @@ class GrpcCalls:
             message = call.whole()
             call.held = 0
             result = unary(message, self._remaining(stream, call))
-            if not isinstance(result, bytes):
+            if not isinstance(result, bytes | tuple):
                 call.task = asyncio.get_running_loop().create_task(self._later(stream, result))
                 if asyncio.iscoroutine(result):
                     # A task that is cancelled before it begins leaves behind what it would have awaited.
@@ -155,7 +157,7 @@ class GrpcCalls:
         except Exception as error:  # noqa: BLE001 - the top of the request loop
             self._failed(stream, error)
         else:
-            stream.connection.respond(stream, _HEAD, _PREFIX.pack(0, len(result)) + result, _TRAILERS)
+            _respond(stream, result)
 
     def _end_conversation(self, stream: Stream, call: Call) -> None:
         if call.held:
@@ -177,13 +179,13 @@ class GrpcCalls:
             self._release(call)
             self._refuse(stream, Status.DEADLINE_EXCEEDED, "the request did not arrive in time")
 
-    async def _later(self, stream: Stream, result: Awaitable[bytes]) -> None:
+    async def _later(self, stream: Stream, result: Awaitable[Message]) -> None:
         try:
             message = await result
         except Exception as error:  # noqa: BLE001 - the top of the request loop
             self._failed(stream, error)
         else:
-            stream.connection.respond(stream, _HEAD, _PREFIX.pack(0, len(message)) + message, _TRAILERS)
+            _respond(stream, message)
 
     async def _converse(self, stream: Stream, answer: Streaming, conversation: Conversation) -> None:
         try:
@@ -212,7 +214,7 @@ class GrpcCalls:
         before = call.held
         try:
             while (message := call.next()) is not None:
-                conversation.feed(message)
+                conversation.feed(bytes(message))
         finally:
             self._held -= before - call.held
 
@@ -257,6 +259,14 @@ class GrpcCalls:
         stream.connection.finish(
             stream, trailers if begun else _OK_STATUS + headers.encode((_CONTENT_TYPE,)) + trailers
         )
+
+
+def _respond(stream: Stream, message: Message) -> None:
+    if isinstance(message, bytes):
+        stream.connection.respond(stream, _HEAD, _PREFIX.pack(0, len(message)) + message, _TRAILERS)
+    else:
+        prefix = _PREFIX.pack(0, sum(map(len, message)))
+        stream.connection.respond_in_parts(stream, _HEAD, (prefix, *message), _TRAILERS)
 
 
 def _details(message: str) -> bytes:

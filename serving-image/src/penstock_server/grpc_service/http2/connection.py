@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from penstock_server.grpc_service.http2 import frames
@@ -31,6 +31,8 @@ _FRAME_SIZE_MAX = 1 << 18
 #: What a client may send before it hears from us; used up, it is given back by the half.
 _WINDOW = 1 << 26
 _HEAD_SIZE = 9
+#: From here on, a view is cheaper than a copy.
+_LARGE = 1 << 12
 _PRIORITY_SIZE = 5
 _PING_SIZE = 8
 #: Frames in a row that bring no call forward. A client that sends more of them keeps us busy with nothing.
@@ -153,6 +155,13 @@ class Connection(asyncio.Protocol):
         self._out.respond(stream, head, data, trailers)
         self._flush()
 
+    def respond_in_parts(
+        self, stream: Stream, head: bytes, parts: Sequence[bytes | memoryview], trailers: bytes
+    ) -> None:
+        """Send a whole large answer without putting it together first."""
+        self._out.respond_in_parts(stream, head, parts, trailers)
+        self._flush()
+
     def send(self, stream: Stream, head: bytes | None, data: bytes) -> None:
         """Send a part of an answer; its headers come before the first."""
         self._out.send(stream, head, data)
@@ -236,7 +245,10 @@ class Connection(asyncio.Protocol):
             position = start + length
             if position > size:
                 return data[start - _HEAD_SIZE :]
-            self._frame(kind, flags, number & STREAM_MASK, data[start:position])
+            if kind == Kind.DATA and length > _LARGE and self._continued is None:
+                self._data(number & STREAM_MASK, flags, memoryview(data)[start:position])
+            else:
+                self._frame(kind, flags, number & STREAM_MASK, data[start:position])
         return data[position:]
 
     def _greet(self) -> None:
@@ -356,7 +368,7 @@ class Connection(asyncio.Protocol):
         if stream.id in self._streams:
             self._calls.end(stream)
 
-    def _data(self, number: int, flags: int, payload: bytes) -> None:
+    def _data(self, number: int, flags: int, payload: bytes | memoryview) -> None:
         self._used += len(payload)
         if self._used > _WINDOW >> 1:
             self._out.add(frames.window_update(0, self._used))

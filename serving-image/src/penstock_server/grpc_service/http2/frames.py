@@ -2,6 +2,7 @@
 
 import struct
 from enum import IntEnum
+from typing import overload
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 #: Length (8 and 16 bits), type, flags, stream.
@@ -99,7 +100,11 @@ def goaway(last_stream: int, code: Code, message: str = "") -> bytes:
     return frame(Kind.GOAWAY, 0, 0, WORD.pack(last_stream) + WORD.pack(code) + message.encode())
 
 
-def unpadded(flags: int, payload: bytes) -> bytes:
+@overload
+def unpadded(flags: int, payload: bytes) -> bytes: ...
+@overload
+def unpadded(flags: int, payload: bytes | memoryview) -> bytes | memoryview: ...
+def unpadded(flags: int, payload: bytes | memoryview) -> bytes | memoryview:
     """Return the payload without its padding; raise ConnectionBroken where there is more padding than payload."""
     if not flags & PADDED:
         return payload

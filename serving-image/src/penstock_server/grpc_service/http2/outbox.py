@@ -1,11 +1,14 @@
 """What a connection sends, and when: as much as the windows of the other side allow."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from penstock_server.grpc_service.http2 import frames
 from penstock_server.grpc_service.http2.frames import END_HEADERS, END_STREAM, HEAD, WINDOW_MAX, Kind
 from penstock_server.grpc_service.http2.stream import Stream
+
+#: From here on, several buffers are cheaper than one that they are copied into.
+_LARGE = 1 << 15
 
 
 class Outbox:
@@ -14,6 +17,8 @@ class Outbox:
     def __init__(self, finished: Callable[[Stream], None]) -> None:
         self._finished = finished
         self._parts: list[bytes | memoryview] = []
+        #: Bytes of large answers among the parts.
+        self._size = 0
         self._window = frames.WINDOW_DEFAULT
         self._blocked: dict[int, Stream] = {}
         self.stream_window = frames.WINDOW_DEFAULT
@@ -40,6 +45,14 @@ class Outbox:
             trailers,
         )
         self._finished(stream)
+
+    def respond_in_parts(
+        self, stream: Stream, head: bytes, parts: Sequence[bytes | memoryview], trailers: bytes
+    ) -> None:
+        """Send a whole large answer without putting it together first."""
+        self._parts.append(frames.frame(Kind.HEADERS, END_HEADERS, stream.id, head))
+        stream.outgoing.extend(map(memoryview, parts))
+        self.finish(stream, trailers)
 
     def send(self, stream: Stream, head: bytes | None, data: bytes) -> None:
         """Send a part of an answer; its headers come before the first."""
@@ -83,6 +96,7 @@ class Outbox:
                 self._blocked[stream.id] = stream
                 return
             self._parts += (HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, stream.id), data[:size])
+            self._size += size
             self._window -= size
             stream.window -= size
             stream.moved = asyncio.get_running_loop().time()
@@ -101,5 +115,10 @@ class Outbox:
         """Write what is ready, in one go."""
         if self._parts:
             parts, self._parts = self._parts, []
-            if transport is not None:
+            size, self._size = self._size, 0
+            if transport is None:
+                return
+            if size > _LARGE:
+                transport.writelines(parts)
+            else:
                 transport.write(b"".join(parts))

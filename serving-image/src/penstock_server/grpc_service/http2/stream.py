@@ -46,7 +46,7 @@ class Calls(Protocol):
     def begin(self, stream: Stream, headers: Headers) -> None:
         """Take note of a new call."""
 
-    def data(self, stream: Stream, data: bytes) -> None:
+    def data(self, stream: Stream, data: bytes | memoryview) -> None:
         """Take note of more of its request."""
 
     def end(self, stream: Stream) -> None:
