@@ -38,7 +38,7 @@ class ServingEnvironment:
     namespace: str
     model_path: str = MODEL_PATH
     model_version: str = ""  # empty: the model has no version, and answers do not mention one
-    request_timeout_seconds: float = 2.0
+    request_timeout_seconds: float = 30.0
     concurrency_max: int = 64
     queue_max: int = 256
     http_port: int = 8080
