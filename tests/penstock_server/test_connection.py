@@ -137,7 +137,7 @@ async def test_a_body_may_come_in_any_number_of_pieces(serve: Serve, connect: Co
     for number in range(3):
         whole = request(message(number))
         end = whole.index(b"\r\n\r\n") + 4
-        for cuts in ([end], [end, end + 5], [end + 3], [5], [end - 2], [5, end + 1]):
+        for cuts in ([end], [end, end + 5], [end + 3], [5], *([end - back] for back in range(1, 6)), [5, end + 1]):
             edges = [0, *cuts, len(whole)]
             await raw.send(*(whole[begin:stop] for begin, stop in itertools.pairwise(edges)))
             assert await raw.value() == number
