@@ -38,7 +38,7 @@ class Output(StrEnum):
 
 
 class ReplayOutput(StrEnum):
-    """How to print a replay."""
+    """How to print what a file says."""
 
     TABLE = "table"
     JSON = "json"
@@ -280,6 +280,33 @@ def replay(
         print(report.as_json(replays))
     else:
         report.print_table(replays)
+
+
+@app.command()
+def drift(
+    profile: Annotated[str, typer.Option("--profile", metavar="FILE", help="The reference, made by penstock-profile.")],
+    live: Annotated[str, typer.Option("--live", metavar="FILE", help="Rows to compare: .parquet, .csv or .npz.")],
+    *,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="FILE", help="The ONNX model that answers the rows.")
+    ] = None,
+    window: Annotated[int, typer.Option("--window", min=2, help="Rows in a window.")],
+    false_alarm_every: Annotated[
+        float,
+        typer.Option(min=1, help="At most one window in so many may have a false alarm; 30 days of 5 minutes."),
+    ] = 8640,
+    psi_max: Annotated[
+        float | None, typer.Option(min=0, help="A drift of less PSI is an alarm but no verdict Fail.")
+    ] = None,
+    output: Annotated[ReplayOutput, typer.Option("-o", "--output", help="How to print.")] = ReplayOutput.TABLE,
+) -> None:
+    """Say which columns of a file have drifted from a reference, window by window; needs no cluster."""
+    from penstock_cli.drift import command  # noqa: PLC0415 - keeps --help fast
+
+    with _answering():
+        files = command.Files(profile=profile, live=live, model=model)
+        found = command.run(files, window_rows=window, false_alarm_every=false_alarm_every)
+        found.show(as_json=output is ReplayOutput.JSON, psi_max=psi_max)
 
 
 @app.command()

@@ -1,0 +1,180 @@
+"""Judges windows of counts: which signals have drifted, at every length of look-back, within the budget."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from penstock_contract.profile import Profile, Role
+from penstock_operator.core.drift import contribution, correlation, quality, spread, univariate
+from penstock_operator.core.drift.budget import Budget, Signal, budget, holm
+from penstock_operator.core.drift.spread import Spread
+from penstock_operator.core.drift.tally import Floats, Frame, Tallies
+
+
+class Verdict(StrEnum):
+    """What is said of a signal in a window."""
+
+    PASS = "Pass"  # noqa: S105 - a verdict
+    FAIL = "Fail"
+    NO_DATA = "NoData"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alarm:
+    """A signal that a test ending with a window has shown to differ: over the last ``windows`` windows.
+
+    ``p`` is adjusted for all tests of its kind and ``limit`` is what it was compared with; ``evidence`` their ratio's
+    logarithm, which can be compared over kinds and lengths.
+    """
+
+    kind: Signal
+    name: str
+    windows: int
+    p: float
+    limit: float
+
+    @property
+    def evidence(self) -> float:
+        """By how many orders of magnitude the limit was passed."""
+        return float(np.log10(self.limit) - np.log10(max(self.p, 1e-300)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """Successive windows: the alarms that end with each, and the p of each column in each window alone."""
+
+    alarms: tuple[tuple[Alarm, ...], ...]
+    p: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """What is remembered from windows judged before: how statistics scatter while nothing happens."""
+
+    correlation: Spread
+    contribution: Spread
+
+
+class Judge:
+    """Everything that a profile, a length of windows and a budget decide beforehand."""
+
+    def __init__(self, profile: Profile, *, window_rows: int, false_alarm_every: float) -> None:
+        self.frame = Frame(columns=profile.columns)
+        self.reference = Tallies.of([profile.counts], self.frame)
+        self.shapes = univariate.reference_of(self.frame, self.reference)
+        self.links = contribution.links_of(self.frame, self.reference)
+        self._pairs = correlation.pairs_of(self.frame, self.reference)
+        self._checks = quality.checks(self.frame)
+        self._names = self._named()
+        self.budget: Budget = budget(
+            false_alarm_every=false_alarm_every,
+            window_rows=window_rows,
+            reference_rows=profile.rows,
+            kinds=[kind for kind, names in self._names.items() if names],
+        )
+        self.window_rows = window_rows
+        self._pooled: dict[float, univariate.Pooled] = {}
+
+    @property
+    def block(self) -> int:
+        """The longest look-back, in windows; ``judge`` takes multiples of it."""
+        return int(2 ** (self.budget.levels - 1))
+
+    def start(self) -> Memory:
+        """Return the memory before the first window."""
+        return Memory(
+            correlation=Spread.none(len(self._pairs.z)),
+            contribution=Spread.none(len(self.links.slope)),
+        )
+
+    def pooled(self, rows: float) -> univariate.Pooled:
+        """Return the groups of bins for windows of so many rows."""
+        if rows not in self._pooled:
+            self._pooled[rows] = univariate.pool(self.frame, self.shapes, rows)
+        return self._pooled[rows]
+
+    def judge(self, windows: Tallies, memory: Memory) -> tuple[Judged, Memory]:
+        """Return what is said of successive windows, and what is remembered from them.
+
+        The first window must be the first of a block. Blocks that are not complete at the end are not judged.
+        """
+        correlated = correlation.statistics(self._pairs, windows)
+        linked = contribution.statistics(self.frame, self.links, windows)
+        past = {
+            Signal.CORRELATION: (memory.correlation, memory.correlation.along(correlated)),
+            Signal.CONTRIBUTION: (memory.contribution, memory.contribution.along(linked)),
+        }
+        alarms: list[dict[tuple[Signal, str], Alarm]] = [{} for _ in range(len(windows))]
+        tallies, p_alone = windows, np.ones((len(windows), len(self.frame.columns)))
+        for level in range(self.budget.levels):
+            if not len(tallies):
+                break
+            columns_p = self._columns(tallies, level)
+            if level == 0:
+                p_alone = columns_p
+            for alarm, block in self._found(tallies, columns_p, past, level):
+                _keep(alarms[(block + 1) * 2**level - 1], alarm)
+            tallies = tallies.coarser()
+        judged = Judged(alarms=tuple(tuple(_ordered(one.values())) for one in alarms), p=p_alone)
+        return judged, Memory(
+            correlation=memory.correlation.after(correlated), contribution=memory.contribution.after(linked)
+        )
+
+    def _columns(self, tallies: Tallies, level: int) -> Floats:
+        rows = float(tallies.rows[0]) if level == 0 else float(self.window_rows * 2**level)
+        return univariate.p_values(self.shapes, self.pooled(rows), tallies)
+
+    def _found(
+        self, tallies: Tallies, columns_p: Floats, past: Mapping[Signal, tuple[Spread, Floats]], level: int
+    ) -> Iterator[tuple[Alarm, int]]:
+        first: Floats = np.arange(len(tallies), dtype=np.float64) * 2**level
+        inputs = self.frame.inputs
+        tests = {
+            Signal.INPUTS: columns_p[:, :inputs],
+            Signal.OUTPUTS: columns_p[:, inputs:],
+            Signal.CORRELATION: spread.p_values(
+                correlation.statistics(self._pairs, tallies), *past[Signal.CORRELATION], first,
+                variance_max=correlation.VARIANCE_MAX,
+            ),
+            Signal.CONTRIBUTION: spread.p_values(
+                contribution.statistics(self.frame, self.links, tallies), *past[Signal.CONTRIBUTION], first,
+                variance_max=contribution.VARIANCE_MAX,
+            ),
+            Signal.DATA_QUALITY: quality.p_values(self._checks, self.reference, tallies),
+        }  # fmt: skip
+        for kind, p in tests.items():
+            if not p.shape[1]:
+                continue
+            limit = self.budget.level(kind, level)
+            adjusted = holm(p)
+            for block, place in zip(*np.nonzero(adjusted <= limit), strict=True):
+                name = self._names[kind][place]
+                yield (
+                    Alarm(kind=kind, name=name, windows=2**level, p=float(adjusted[block, place]), limit=limit),
+                    int(block),
+                )
+
+    def _named(self) -> dict[Signal, list[str]]:
+        columns = self.frame.columns
+        bare = [column.name.partition("/")[2] for column in columns]
+        return {
+            Signal.INPUTS: [column.name for column in columns if column.role is Role.INPUT],
+            Signal.OUTPUTS: [column.name for column in columns if column.role is Role.OUTPUT],
+            Signal.CORRELATION: [f"{Signal.CORRELATION}/{name}" for name in self._pairs.names(self.frame)],
+            Signal.CONTRIBUTION: [f"{Signal.CONTRIBUTION}/{name}" for name in self.links.names(self.frame)],
+            Signal.DATA_QUALITY: [f"{Signal.DATA_QUALITY}/{bare[one.place]}/{one.what}" for one in self._checks],
+        }
+
+
+def _keep(alarms: dict[tuple[Signal, str], Alarm], alarm: Alarm) -> None:
+    known = alarms.get((alarm.kind, alarm.name))
+    if known is None or alarm.evidence > known.evidence:
+        alarms[alarm.kind, alarm.name] = alarm
+
+
+def _ordered(alarms: Iterable[Alarm]) -> list[Alarm]:
+    """Return alarms kind by kind, the strongest of each first."""
+    kinds = list(Signal)
+    return sorted(alarms, key=lambda alarm: (kinds.index(alarm.kind), -alarm.evidence, alarm.name))
