@@ -247,8 +247,12 @@ async def test_a_client_that_never_says_anything_is_left(
 async def test_a_client_that_comes_back_after_a_while_is_still_known(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    served = await serve(IDENTITY)
+    first = await connect(served)
+    await first.send(request(message(0)))
+    assert await first.value() == 0
     monkeypatch.setattr(connections, "HEAD_SECONDS_MAX", 0.02)
-    raw = await connect(await serve(IDENTITY))
+    raw = await connect(served)
     for number in range(3):
         await raw.send(request(message(number)))
         assert await raw.value() == number

@@ -174,6 +174,8 @@ class Connection(RequestHandler):
         head = self._heads.get(data[:end]) if end > 0 else None
         if head is None:
             return False
+        if self._timer is not None:
+            self._stop_timer()
         begin = end + len(_END)
         have = len(data) - begin
         if have == head.body_bytes:
