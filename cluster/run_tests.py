@@ -131,12 +131,14 @@ def main() -> None:
     environment = dict(os.environ)
     step("make check", "make", "--no-print-directory", "check", environment=environment)
     environment["PATH"] = f"{output('tools')}:{environment['PATH']}"
-    for server in ("versitygw", "registry", "fake-gcs-server"):
-        variable = f"PENSTOCK_{server.upper().replace('-', '_')}"
-        environment[variable] = str(Path(output("tools", server)) / server)
+    for program in ("versitygw", "registry", "fake-gcs-server", "h2spec"):
+        variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
+        environment[variable] = str(Path(output("tools", program)) / program)
     environment["PENSTOCK_MLFLOW"] = last_line(sys.executable, str(ROOT / "cluster" / "mlflow_environment.py"))
     clients = str(ROOT / "tests" / "clients" / "environments.py")
     step("environments of other people's clients", sys.executable, clients, environment=environment)
+    fuzzers = str(ROOT / "tests" / "fuzz" / "run.py")
+    step("fuzzers, 20 s each", sys.executable, fuzzers, "--seconds", "20", environment=environment)
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0
     statuses: list[int] = []
