@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tests.penstock_server.profile.conftest import X, Y, asked
 
-from penstock_server.profile.rows import Tensors, blocks
+from penstock_server.profile.rows import Answered, Tensors, blocks, packed_block
 from penstock_server.profile.tap import WAKE_REQUESTS, Tap
 from penstock_server.protocol import TensorSpec
 
@@ -16,13 +16,20 @@ def tap(rows_max: int | None = None, tensors: Tensors = BOTH) -> Tap:
     return Tap(tensors, rows_max=rows_max)
 
 
-def observe(one: Tap, rows: int, value: float = 0.0) -> None:
+def observe(one: Tap, rows: int, value: float = 0.0, name: str | None = "id") -> None:
+    """A request with an id is kept whole, one without as bytes."""
     x = np.full((rows, 3), value, np.float32)
-    one.observe(asked({"x": x}), [np.full((rows, 1), value, np.float32)])
+    one.observe(asked({"x": x}, name=name), [np.full((rows, 1), value, np.float32)])
+
+
+def take(one: Tap, requests: int = 1000, rows: int = 10_000) -> list[Answered]:
+    packed, answered = one.take(requests, rows)
+    assert packed == []
+    return answered
 
 
 def first_values(one: Tap, requests: int = 1000) -> list[float]:
-    return [float(request.inputs["x"][0, 0]) for request, _ in one.take(requests, 1000)]
+    return [float(request.inputs["x"][0, 0]) for request, _ in take(one, requests)]
 
 
 def test_what_is_observed_is_taken_in_order_and_once() -> None:
@@ -48,7 +55,7 @@ def test_of_a_request_that_does_not_fit_one_row_is_kept_for_tests() -> None:
     one = tap(rows_max=4)
     x = np.arange(30, dtype=np.float32).reshape(10, 3)
     one.observe(asked({"x": x}), [x[:, :1].copy()])
-    ((request, results),) = one.take(100, 1000)
+    ((request, results),) = take(one)
     assert one.dropped_rows == 9
     assert request.rows == 1
     assert request.inputs["x"].shape == (1, 3)
@@ -76,14 +83,14 @@ def test_a_piece_ends_with_the_request_that_fills_it() -> None:
     one = tap()
     for _ in range(5):
         observe(one, 100)
-    assert [len(one.take(10, 150)), len(one.take(2, 1000)), len(one.take(10, 1000))] == [2, 2, 1]
+    assert [len(take(one, 10, 150)), len(take(one, 2)), len(take(one))] == [2, 2, 1]
 
 
 def test_an_image_beside_a_counted_input_is_not_kept() -> None:
     one = tap(tensors=Tensors.of([X, IMAGE], [Y]))
     x, image = np.ones((1, 3), np.float32), np.zeros((1, 3, 64, 64), np.float32)
     one.observe(asked({"x": x, "image": image}), [np.ones((1, 1), np.float32)])
-    ((request, _),) = one.take(10, 1000)
+    ((request, _),) = take(one)
     assert set(request.inputs) == {"x"}
     assert not np.shares_memory(request.inputs["x"], x)
 
@@ -92,7 +99,7 @@ def test_rows_of_many_requests_become_one_block() -> None:
     one = tap()
     for value in range(4):
         observe(one, 1, value)
-    (block,) = blocks(one.take(100, 1000), BOTH, lambda count: count - 1)
+    (block,) = blocks(take(one), BOTH, lambda count: count - 1)
     assert block is not None
     assert block.inputs["x"][:, 0].tolist() == [0, 1, 2, 3]
     assert block.outputs["y"][:, 0].tolist() == [0, 1, 2, 3]
@@ -103,7 +110,7 @@ def test_at_most_one_row_of_each_request_is_for_tests() -> None:
     one = tap()
     for rows in (1, 4, 0, 3):
         observe(one, rows)
-    (block,) = blocks(one.take(100, 1000), BOTH, lambda count: count - 1)
+    (block,) = blocks(take(one), BOTH, lambda count: count - 1)
     assert block is not None
     assert block.rows == 8
     assert block.test is not None
@@ -113,8 +120,8 @@ def test_at_most_one_row_of_each_request_is_for_tests() -> None:
 def test_requests_for_different_outputs_are_counted_apart() -> None:
     one = tap()
     observe(one, 1)
-    one.observe(asked({"x": np.ones((1, 3), np.float32)}, ()), [])
-    both, none = blocks(one.take(100, 1000), BOTH, lambda _count: 0)
+    one.observe(asked({"x": np.ones((1, 3), np.float32)}, (), "id"), [])
+    both, none = blocks(take(one), BOTH, lambda _count: 0)
     assert both is not None
     assert none is not None
     assert set(both.outputs) == {"y"}
@@ -127,7 +134,39 @@ def test_a_request_of_another_shape_spoils_no_other(shape: tuple[int, int]) -> N
     observe(one, 1)
     request = asked({"x": np.ones((1, 3), np.float32)})
     odd = {"x": np.ones(shape, np.float32)}
-    one.observe(type(request)(id=None, inputs=odd, outputs=request.outputs, rows=1), [np.ones((1, 1), np.float32)])
+    one.observe(type(request)(id="odd", inputs=odd, outputs=request.outputs, rows=1), [np.ones((1, 1), np.float32)])
     observe(one, 1)
-    found = list(blocks(one.take(100, 1000), BOTH, lambda _count: 0))
+    found = list(blocks(take(one), BOTH, lambda _count: 0))
     assert [block is None for block in found] == [False, True, False]
+
+
+def test_plain_requests_of_one_row_become_the_same_block() -> None:
+    one = tap()
+    for value in range(4):
+        observe(one, 1, value, name=None)
+    packed, answered = one.take(100, 100)
+    assert answered == []
+    block = packed_block(packed, BOTH)
+    assert block is not None
+    assert block.inputs["x"].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]]
+    assert block.outputs["y"].tolist() == [[0], [1], [2], [3]]
+    assert (block.rows, block.test) == (4, None)
+
+
+def test_of_packed_rows_only_those_that_fit_are_counted() -> None:
+    good, odd = [b"\0" * 12, b"\0" * 4], [b"\0" * 8, b"\0" * 4]
+    block = packed_block([good, odd, good], BOTH)
+    assert block is not None
+    assert block.rows == 2
+    assert packed_block([odd], BOTH) is None
+    uneven = packed_block([good, [b"\0" * 12, b"\0" * 8]], BOTH)
+    assert uneven is not None
+    assert uneven.outputs == {}
+
+
+def test_texts_are_never_packed() -> None:
+    words = TensorSpec(name="w", datatype="BYTES", shape=(-1, 1))
+    one = tap(tensors=Tensors.of([words], []))
+    one.observe(asked({"w": np.array([["a"]], dtype=object)}, ()), [])
+    ((request, _),) = take(one)
+    assert request.inputs["w"][0, 0] == "a"

@@ -46,6 +46,10 @@ Answered = tuple[Seen, Sequence[Array]]
 Pick = Callable[[int], int]
 
 
+#: A request of one row: the bytes of its inputs and of all outputs, in the order of the model.
+Packed = list[bytes]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
     """The inputs and outputs of a model that are counted."""
@@ -62,6 +66,12 @@ class Tensors:
         # ONNX-ML's maps of probabilities do not say how many classes there are.
         outs = tuple(spec for spec in outputs if width(spec) is None or spec in _small((spec,), OUTPUT_ELEMENTS_MAX))
         return cls(inputs=ins, outputs=outs, all_of_them=len(ins) == len(inputs) and len(outs) == len(outputs))
+
+    @property
+    def packable(self) -> bool:
+        """Whether the bytes of a row say everything: texts have none of their own."""
+        specs = (*self.inputs, *self.outputs)
+        return self.all_of_them and bool(self.inputs) and all(DTYPES[spec.datatype].kind != "O" for spec in specs)
 
     @property
     def row_bytes(self) -> int:
@@ -123,6 +133,29 @@ def blocks(answered: Sequence[Answered], tensors: Tensors, pick: Pick) -> Iterat
         else:
             # One of them is odd; which one, they show when they are taken one by one.
             yield from (_block(names, [one], tensors, pick) for one in group)
+
+
+def packed_block(packed: Sequence[Packed], tensors: Tensors) -> Block | None:
+    """Return the rows of requests of one row each, without those whose inputs have another size than the model's."""
+    sizes = [(width(spec) or 0) * DTYPES[spec.datatype].itemsize for spec in tensors.inputs]
+    fitting = [row for row in packed if [len(value) for value in row[: len(sizes)]] == sizes]
+    if not fitting:
+        return None
+    columns = list(zip(*fitting, strict=True))
+    inputs = {spec.name: _unpacked(values, spec) for spec, values in zip(tensors.inputs, columns, strict=False)}
+    outputs: dict[str, Array] = {}
+    for spec, values in zip(tensors.outputs, columns[len(sizes) :], strict=True):
+        size = len(values[0])
+        known = width(spec)
+        if size and all(len(value) == size for value in values):
+            rows = _unpacked(values, spec)
+            if known in {None, rows.shape[1]} and rows.shape[1] <= OUTPUT_ELEMENTS_MAX:
+                outputs[spec.name] = rows
+    return Block(rows=len(fitting), inputs=inputs, outputs=outputs)
+
+
+def _unpacked(values: Sequence[bytes], spec: TensorSpec) -> Array:
+    return np.frombuffer(b"".join(values), dtype=DTYPES[spec.datatype]).reshape(len(values), -1)
 
 
 def _block(names: tuple[str, ...], group: Sequence[Answered], tensors: Tensors, pick: Pick) -> Block | None:
