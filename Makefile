@@ -3,7 +3,7 @@
 # make check   format, lint, types, import contracts, chart: seconds
 # make down    removes all of it
 .DEFAULT_GOAL := help
-.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving
+.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving fuzz soak
 PYTHON ?= python3
 CLUSTER ?=
 RESULTS := benchmarks/results
@@ -65,3 +65,10 @@ bench-router: setup  ## what the router adds to a request
 
 bench-serving: setup  ## the serving image's speed side by side with other servers (BENCH="--quick" and other options)
 	.venv/bin/python -m benchmarks.serving $(BENCH)
+
+SECONDS ?= 60
+fuzz: setup  ## coverage-guided fuzzers of decoders, guard and connections (SECONDS=600 each; FUZZ="request http2" only these)
+	.venv/bin/python tests/fuzz/run.py --seconds $(SECONDS) $(FUZZ)
+
+soak: setup  ## ten minutes of good and bad traffic: does the memory stay flat? (SOAK="--seconds 60" and other options)
+	.venv/bin/python -m benchmarks.soak $(SOAK)

@@ -5,6 +5,7 @@
 Called by ``run.py`` in an environment that has atheris.
 """
 
+import logging
 import sys
 
 import atheris  # type: ignore[import-untyped]  # lives in an environment of its own
@@ -13,6 +14,7 @@ import atheris  # type: ignore[import-untyped]  # lives in an environment of its
 def main() -> None:
     """Fuzz until libFuzzer says that it is enough, or that something is wrong."""
     name, *options = sys.argv[1:]
+    logging.disable()  # of requests that cannot be read, aiohttp tells each
     with atheris.instrument_imports(include=["penstock_server"]):
         from tests.fuzz.targets import TARGETS  # noqa: PLC0415
     atheris.Setup([sys.argv[0], *options], TARGETS[name])

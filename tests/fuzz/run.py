@@ -59,7 +59,7 @@ def main() -> int:
         parser.error(f"there is no target {min(unknown)!r}; there are {', '.join(TARGETS)}")
     cache = _cache()
     python = _environment(cache)
-    with ThreadPoolExecutor(max_workers=max(1, (os.cpu_count() or 2) // 2)) as pool:
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         outcomes = list(pool.map(lambda target: _fuzz(python, cache, target, options.seconds), wanted))
     for outcome in outcomes:
         _say(f"{outcome.target:10} {'ok' if outcome.good else 'BROKEN'}  {outcome.said}")

