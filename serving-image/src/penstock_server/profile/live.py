@@ -22,8 +22,10 @@ from penstock_server.profile.rows import Answered, Packed, Tensors, blocks, pack
 from penstock_server.profile.tap import Tap
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
-#: Counted in one go, normally all that waits: numpy's calls cost the same for few rows as for many.
-_CHUNK_REQUESTS, _CHUNK_ROWS = 4096, 16_384
+#: Counted in one go, normally all that waits: numpy's calls cost the same for few rows as for many. But what they need
+#: meanwhile grows with the values: some 50 bytes for each.
+_CHUNK_ELEMENTS, _CHUNK_REQUESTS_MIN, _CHUNK_REQUESTS_MAX = 65_536, 64, 4096
+_CHUNK_ROWS = 16_384
 _INTERVAL_SECONDS = 0.25
 #: How long a reader waits for its turn before it says that counting is stuck.
 _PATIENCE_SECONDS = 2.0
@@ -49,6 +51,8 @@ class LiveProfile:
         self._outputs = tuple(outputs)
         self._tensors = Tensors.of(inputs, outputs)
         self._tap = Tap(self._tensors)
+        fitting = _CHUNK_ELEMENTS // max(self._tensors.row_elements, 1)
+        self._chunk_requests = min(max(fitting, _CHUNK_REQUESTS_MIN), _CHUNK_REQUESTS_MAX)
         self.observe: Callable[[InferRequest, Sequence[Array]], None] = self._tap.observe
         self._source = source
         self._identity = dict(identity)
@@ -189,7 +193,7 @@ class LiveProfile:
         """
         left = self._tap.rows_waiting
         while True:
-            packed, answered = self._tap.take(_CHUNK_REQUESTS, _CHUNK_ROWS)
+            packed, answered = self._tap.take(self._chunk_requests, _CHUNK_ROWS)
             if not packed and not answered:
                 return
             rows = len(packed) + sum(request.rows for request, _ in answered)

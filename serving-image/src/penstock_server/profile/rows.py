@@ -74,6 +74,11 @@ class Tensors:
         return self.all_of_them and bool(self.inputs) and all(DTYPES[spec.datatype].kind != "O" for spec in specs)
 
     @property
+    def row_elements(self) -> int:
+        """How many values a row has, as far as the model tells."""
+        return sum(width(spec) or 1 for spec in (*self.inputs, *self.outputs))
+
+    @property
     def row_bytes(self) -> int:
         """How much memory a row takes; texts are taken to be short."""
         return sum((width(spec) or 1) * DTYPES[spec.datatype].itemsize for spec in (*self.inputs, *self.outputs))
