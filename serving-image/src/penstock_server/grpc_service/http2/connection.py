@@ -245,7 +245,8 @@ class Connection(asyncio.Protocol):
             position = start + length
             if position > size:
                 return data[start - _HEAD_SIZE :]
-            if kind == Kind.DATA and length > _LARGE and self._continued is None:
+            # A view keeps all that it is a part of, so it must be the larger part of it.
+            if kind == Kind.DATA and length > _LARGE and 2 * length > size and self._continued is None:
                 self._data(number & STREAM_MASK, flags, memoryview(data)[start:position])
             else:
                 self._frame(kind, flags, number & STREAM_MASK, data[start:position])
