@@ -189,7 +189,7 @@ def _refusal(status: int) -> dict[str, Any]:
 
 
 def _request(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> dict[str, Any]:
-    classes = {"type": "integer", "minimum": 1, "description": "Answer only so many of the greatest, as value:index"}
+    classes = {"type": "integer", "minimum": 0, "description": "Answer so many of the greatest as value:index; 0: all"}
     wanted = {
         "type": ["array", "null"],
         "description": "The outputs to answer, in this order; none named: all",
