@@ -112,6 +112,9 @@ class Server:
                 return  # no client has ever been sent here, so there is nobody to drain
             self._grpc.ready()
             self._announce(inference.session, public, management)
+            # What lives as long as the process is not looked through again and again for garbage, which would stop all
+            # requests for some milliseconds each time.
+            gc.freeze()
             if self._observation is not None:
                 self._observation.start()
             await self._stop_asked.wait()
