@@ -115,15 +115,15 @@ class TestKilledOperator:
             revision = undisturbed.change_model(*change)
             undisturbed.wait_phase(revision, "Promoted")
         undisturbed.wait_ready("ModelDeployment")
+        wait("old pods go", lambda: at_rest(scene) and at_rest(undisturbed), seconds=120, picture=scene.picture)
         for kind in ("TrafficSplit", "ModelDeployment"):
-            assert end_state(scene, kind) == end_state(undisturbed, kind)
+            assert masked(scene.status(kind)) == masked(undisturbed.status(kind))
 
 
-def end_state(scene: Scene, kind: str) -> Any:
-    """Return what the end of the run looks like, once what had to go has gone."""
-    name = "tumor"
-    wait("old pods go", lambda: len(scene.pods()) == 2, seconds=120, picture=scene.picture)
-    return masked(scene.status(kind, name))
+def at_rest(scene: Scene) -> bool:
+    """Return whether the status knows that what had to go has gone."""
+    revisions = scene.status("ModelDeployment")["revisions"]
+    return len(scene.pods()) == 2 and sum(entry["readyReplicas"] for entry in revisions) == 2
 
 
 def kill_leader(operators: Operators) -> None:
