@@ -1,6 +1,7 @@
 """Start and stop of the server, in order: listen, load, warm up, serve, drain, end."""
 
 import asyncio
+import gc
 import signal
 import time
 from dataclasses import asdict, dataclass
