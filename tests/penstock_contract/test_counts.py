@@ -1,5 +1,6 @@
 """Counts of pods add up to the counts of one process, whichever way rows, restarts and scrapes fall."""
 
+import contextlib
 import itertools
 import json
 from dataclasses import replace
@@ -8,6 +9,7 @@ from importlib import resources
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.penstock_contract.damage import damaged
 
 from penstock_contract.counts import (
     SCHEMA,
@@ -166,3 +168,12 @@ def test_what_pods_of_version_1_tell_is_still_read() -> None:
     assert (got.seq, got.requests, got.dropped_rows, got.errors) == (7, 9, 1, {"400": 2})
     assert (got.first_ts, got.last_ts) == (1763700000.25, 1763703600.5)
     assert got.feedback.confusion == {"bad": {"good": 1}, "good": {"good": 2}}
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_damaged_snapshot_is_refused_or_read_but_breaks_nothing(data: st.DataObject) -> None:
+    counts = data.draw(COUNTS)
+    text = json.dumps(data.draw(damaged(json.loads(message(counts, feedback={"confusion": {"a": {"b": 1}}})))))
+    with contextlib.suppress(InvalidCounts, ProfileMismatch):
+        assert (parse(text, LAYOUT, HASH).counts - counts).to_wire(LAYOUT)

@@ -6,6 +6,8 @@ from importlib import resources
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from tests.penstock_contract.damage import damaged
 
 from penstock_contract.bins import bin_of
 from penstock_contract.counts import ColumnCounts, Counts, Quality
@@ -113,6 +115,7 @@ def test_the_layout_of_counts_follows_from_the_columns() -> None:
             "the calibration of 'outputs/score' does not",
         ),
         (with_column(edges=[1.0, 1.0, 2.0]), "the edges of 'inputs/amount' do not ascend"),
+        (with_column(edges=[0, 10**400]), "a field is missing or wrong: OverflowError"),
         (with_column(edges=[]), "'inputs/amount' has no edges"),
         (with_column(edges=[0.0, "1", 2.0]), "'1' is not a finite number"),
         (with_column(scale=0.0), "the scale of 'inputs/amount' is not above 0"),
@@ -134,3 +137,13 @@ def test_a_column_is_found_by_its_name() -> None:
     assert PROFILE.column("inputs/city") is CITY
     with pytest.raises(KeyError):
         PROFILE.column("inputs/none")
+
+
+@settings(max_examples=300)
+@given(damaged(json.loads(PROFILE.to_json())))
+def test_a_damaged_profile_is_refused_or_read_but_breaks_nothing(message: Any) -> None:
+    try:
+        read = parse(json.dumps(message))
+    except InvalidProfile:
+        return
+    assert parse(read.to_json()) == read

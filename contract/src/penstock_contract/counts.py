@@ -111,7 +111,7 @@ class Counts:
     def to_wire(self, layout: Layout) -> dict[str, Any]:
         """Return the JSON object of these counts; a number that is 0 and a list of zeros are left out."""
         wire: dict[str, Any] = {"rows": self.rows, "testRows": self.test_rows}
-        if any(self.cross):
+        if any(self.cross) or any(self.cross_sums):
             wire |= {"crossSums": list(self.cross_sums), "cross": list(self.cross)}
         wire["columns"] = [
             _column_to_wire(name, counts) for name, counts in zip(layout.names, self.columns, strict=True)
@@ -191,6 +191,8 @@ def parse(text: str | bytes, layout: Layout, profile_hash: str) -> Snapshot:
     if not isinstance(counts, dict) or not isinstance(counters, dict):
         raise InvalidCounts("it has no counts")
     errors = counters.get("errors", {})
+    if not isinstance(errors, dict):
+        raise InvalidCounts("'errors' must be an object of counts")
     return Snapshot(
         boot_id=str(message.get("bootId")),
         seq=_whole(message.get("seq"), "seq"),
@@ -201,8 +203,8 @@ def parse(text: str | bytes, layout: Layout, profile_hash: str) -> Snapshot:
         dropped_rows=_whole(counters.get("droppedRows", 0), "droppedRows"),
         errors={str(reason): _whole(count, "errors") for reason, count in errors.items()},
         feedback=_feedback(message.get("feedback", {})),
-        first_ts=message.get("firstTs"),
-        last_ts=message.get("lastTs"),
+        first_ts=_time(message.get("firstTs")),
+        last_ts=_time(message.get("lastTs")),
     )
 
 
@@ -225,6 +227,14 @@ def total(counts: Iterable[Counts], layout: Layout) -> Counts:
     for one in counts:
         result += one
     return result
+
+
+def _time(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidCounts(f"{value!r} is no time in seconds")
+    return value
 
 
 def _feedback(wire: Any) -> FeedbackCounts:

@@ -227,7 +227,7 @@ def parse(text: str | bytes) -> Profile:
         raise
     except InvalidCounts as error:
         raise InvalidProfile(f"its counts: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InvalidProfile(f"a field is missing or wrong: {error!r}") from None
     if message.get("profileHash") != profile.hash:
         raise InvalidProfile("its profileHash does not fit its columns: it was changed by hand, or damaged")
@@ -241,14 +241,14 @@ def _profile(message: Mapping[str, Any]) -> Profile:
     names = [column.name for column in columns]
     if len(set(names)) != len(names):
         raise InvalidProfile("two of its columns have the same name")
-    source = message.get("source") or {}
+    source, model = message.get("source") or {}, message.get("model") or {}
     bins = {column.name: column.bins for column in columns}
     return Profile(
         columns=columns,
         counts=Counts.from_wire(message["counts"], layout_of(columns)),
         calibration=tuple(_calibration(one, bins) for one in message.get("calibration", ())),
         classes=tuple(map(str, message.get("classes", ()))),
-        model_sha256=(message.get("model") or {}).get("sha256"),
+        model_sha256=_text(model, "sha256") if model else None,
         source_name=str(source.get("name", "")),
         source_sha256=str(source.get("sha256", "")),
         made_by=str(message.get("madeBy", "")),
@@ -305,7 +305,7 @@ def _check(column: Column) -> None:
 def _text(wire: Mapping[str, Any], key: str) -> str:
     value = wire[key]
     if not isinstance(value, str):
-        raise InvalidProfile(f"{key!r} of a column is not text")
+        raise InvalidProfile(f"{key!r} is {value!r} and not text")
     return value
 
 
