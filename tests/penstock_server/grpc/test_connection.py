@@ -466,6 +466,22 @@ async def test_a_call_that_takes_long_is_ended_when_the_client_resets_it() -> No
     assert peer.frames() == []
 
 
+async def test_an_answer_to_a_connection_that_was_cut_off_is_dropped() -> None:
+    go_on = asyncio.Event()
+
+    async def wait() -> bytes:
+        await go_on.wait()
+        return b"too late"
+
+    peer = Peer(unary={"/s/Long": lambda _, __: wait()}).greet()
+    peer.send(peer.call(1, path="/s/Long"), frames.frame(Kind.PUSH_PROMISE, 0, 1))
+    assert peer.broken()[0] is Code.PROTOCOL_ERROR
+    go_on.set()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert peer.frames() == []
+
+
 async def test_a_client_that_does_not_begin_is_cut_off() -> None:
     peer = Peer()
     now = asyncio.get_running_loop().time()

@@ -24,6 +24,7 @@ _CANCELLED = 499
 _OK = 200
 _INTERNAL = 500
 _LATE = 504
+_ON_ITS_WAY_SECONDS = 0.05
 #: Raw contents are part of the protocol here, and no extension of it.
 _EXTENSIONS = tuple(name for name in descriptions.EXTENSIONS if name != "binary_tensor_data")
 _LOADING = NOT_READY[State.LOADING]
@@ -115,9 +116,10 @@ class InferenceService:
             if error.refusal.rejected is not None:
                 self._metrics.rejected(error.refusal.rejected)
         elif isinstance(error, asyncio.CancelledError):
-            # A client cancels when its time is over, too, and then it has waited for too long.
+            # A client cancels when its time is over, too, and then it has waited for too long. Its time began before
+            # ours, by as long as the call was on its way.
             limit = None if request is None else request.timeout_seconds
-            code = _CANCELLED if limit is None or seconds < limit else _LATE
+            code = _CANCELLED if limit is None or seconds < limit - _ON_ITS_WAY_SECONDS else _LATE
         else:
             code = _INTERNAL
         self._metrics.answered(code, seconds)

@@ -116,7 +116,7 @@ class Outbox:
         if self._parts:
             parts, self._parts = self._parts, []
             size, self._size = self._size, 0
-            if transport is None:
+            if transport is None or transport.is_closing():
                 return
             if size > _LARGE:
                 transport.writelines(parts)
