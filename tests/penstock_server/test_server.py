@@ -43,7 +43,7 @@ def make(path: Path, events: list[str], ports: list[int] | None = None, **change
 async def test_a_stop_while_the_model_loads_ends_without_a_drain(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     may_load, load, events = threading.Event(), Session.load, list[str]()
 
-    def slow(path: Path, *, threads: int) -> Session:
+    def slow(path: Path, *, threads: int, bounded: bool) -> Session:
         may_load.wait(5)
         return load(path, threads=threads)
 

@@ -21,11 +21,12 @@ from penstock_server.inference import Batching, Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.log import Log
 from penstock_server.management import ManagementServer
+from penstock_server.memory_limit import share_heaps, tensor_bytes_max
 from penstock_server.metrics import Metrics
 from penstock_server.observation import Observation
 from penstock_server.observer import Observer
 from penstock_server.pace import Pace, size_of
-from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session
+from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session, bound_tensors
 from penstock_server.settings import Settings
 from penstock_server.sockets import listening_socket
 
@@ -86,6 +87,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return; raise CannotServe where it cannot begin."""
+        share_heaps()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
@@ -138,9 +140,11 @@ class Server:
     async def _load(self) -> Inference:
         serving, started = self._serving, time.perf_counter()
         threads = usable_cores()
-        self._log("loading", path=serving.model_path, threads=threads)
+        bytes_max = tensor_bytes_max()
+        bound_tensors(bytes_max)
+        self._log("loading", path=serving.model_path, threads=threads, tensor_mb_max=bytes_max >> 20)
         try:
-            session = await asyncio.to_thread(Session.load, Path(serving.model_path), threads=threads)
+            session = await asyncio.to_thread(Session.load, Path(serving.model_path), threads=threads, bounded=True)
         except LoadFailed as error:
             raise CannotServe(error.reason, str(error), permanent=error.permanent) from error
         seconds = time.perf_counter() - started

@@ -30,9 +30,11 @@ _LOAD_ERRORS: tuple[type[Exception], ...] = (*_ORT_ERRORS, RuntimeError, ValueEr
 _NO_CLASSES: Mapping[str, Classes] = MappingProxyType({})
 #: How the field op_type (4, a text) of a node that loops lies in the file.
 _LOOPS = (b"\x22\x04Loop", b"\x22\x04Scan", b"\x22\x0bSequenceMap")
+_AS_REQUESTED = 1
 _SILENT = 4  # "fatal": failed runs are reported to the client and counted; ONNX Runtime need not print them as well
 _NODE_FAILED = "Non-zero status code returned while running"
 _TERMINATED = "terminate flag"
+_NO_MEMORY = ("bad_alloc", "Available memory of")
 #: A synthetic input is no use if making it takes longer than the first request would.
 _WARM_UP_ELEMENTS_MAX = 1 << 24
 _WARM_UP_RUNS_MAX = 5
@@ -102,8 +104,11 @@ class Session:
         self.row_by_row: bool = self._outputs.row_by_row
 
     @classmethod
-    def load(cls, path: Path, *, threads: int) -> "Session":
-        """Read the model and build its session with ``threads`` per operator; raise LoadFailed."""
+    def load(cls, path: Path, *, threads: int, bounded: bool = False) -> "Session":
+        """Read the model and build its session with ``threads`` per operator; raise LoadFailed.
+
+        ``bounded``: its tensors take no more memory than ``bound_tensors`` has said.
+        """
         if not path.is_file():
             raise LoadFailed(Reason.SOURCE_NOT_FOUND, f"there is no file {path}")
         options = ort.SessionOptions()
@@ -112,6 +117,8 @@ class Session:
         options.log_severity_level = _SILENT
         # Waiting threads that spin would take the CPU that the limit gives from the threads that work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if bounded:
+            options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             session = _inference_session(path, options)
         except _LOAD_ERRORS as error:
@@ -181,6 +188,18 @@ class Session:
         }
 
 
+def bound_tensors(bytes_max: int) -> None:
+    """Let the tensors of all bounded sessions that are loaded from now on take at most so much memory together.
+
+    A run that wants more fails. Without a bound the kernel would end the process, and before that a node that fills a
+    terabyte could not be stopped: a run ends only between two nodes. The memory grows by what is asked for, not by
+    doubling, which would take twice as much as there may be.
+    """
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    arena = ort.OrtArenaCfg({"max_mem": bytes_max, "arena_extend_strategy": _AS_REQUESTED})
+    ort.create_and_register_allocator(memory, arena)
+
+
 def _smallest(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(1 if size < 0 else size for size in shape)
 
@@ -212,7 +231,7 @@ def _load_failed(error: Exception) -> LoadFailed:
         return LoadFailed(Reason.NOT_ONNX, message)
     if "is not a registered function/op" in message or "No Op registered for" in message:
         return LoadFailed(Reason.UNKNOWN_OPERATOR, message)
-    return LoadFailed(Reason.LOAD_FAILED, message, permanent="bad_alloc" not in message)
+    return LoadFailed(Reason.LOAD_FAILED, message, permanent=not any(words in message for words in _NO_MEMORY))
 
 
 def _run_failed(error: Exception) -> Exception:

@@ -1,0 +1,66 @@
+"""A model that wants more memory than there is fails, and the server goes on."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from onnx import helper
+from tests.penstock_server import onnx_models
+
+from penstock_server.memory_limit import memory_bytes, tensor_bytes_max
+
+
+@pytest.mark.parametrize("file", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_the_limit_of_the_container_counts(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).write_text(f"{512 << 20}\n")
+    assert memory_bytes(tmp_path) == 512 << 20
+    assert 32 << 20 <= tensor_bytes_max(tmp_path) < 384 << 20
+
+
+@pytest.mark.parametrize("text", ["max\n", "9223372036854771712\n", ""])
+def test_without_a_limit_the_machine_counts(tmp_path: Path, text: str) -> None:
+    (tmp_path / "memory.max").write_text(text)
+    assert memory_bytes(tmp_path) == memory_bytes(tmp_path / "nothing") > 1 << 28
+
+
+def test_in_a_small_container_something_is_left_to_work_with(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("1000")
+    assert tensor_bytes_max(tmp_path) == 32 << 20
+
+
+PROGRAM = """
+import sys, numpy as np
+from pathlib import Path
+from penstock_server.session import Cancellation, RunFailed, Session, bound_tensors
+bound_tensors(1 << 40)
+bound_tensors(64 << 20)
+session = Session.load(Path(sys.argv[1]), threads=1, bounded=True)
+for count in (3, 1 << 40, 1 << 62, 1 << 26, -5, 1 << 20):
+    try:
+        [result] = session.run(["y"], {"n": np.array([count])}, Cancellation())
+        print(count, result.nbytes)
+    except RunFailed as error:
+        print(count, "fails")
+"""
+
+
+def test_a_run_that_wants_more_than_allowed_fails_at_once_and_later_ones_do_not(tmp_path: Path) -> None:
+    # In a process of its own: the bound holds for all that follows in a process.
+    zeros = onnx_models.model(
+        [helper.make_node("ConstantOfShape", ["n"], ["y"])],
+        [onnx_models.tensor("n", "INT64", [1])],
+        [onnx_models.tensor("y", "FP32", [None])],
+    )
+    path = tmp_path / "model.onnx"
+    path.write_bytes(zeros.SerializeToString())
+    done = subprocess.run([sys.executable, "-c", PROGRAM, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "3 12",
+        f"{1 << 40} fails",
+        f"{1 << 62} fails",
+        f"{1 << 26} fails",
+        "-5 fails",
+        f"{1 << 20} {4 << 20}",
+    ]
