@@ -1,7 +1,7 @@
 """Feedback of pods adds up, also where they met different classes."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock_contract.feedback import OTHER, FeedbackCounts
@@ -23,12 +23,14 @@ COUNTS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_what_was_added_can_be_taken_away_again(one: FeedbackCounts, other: FeedbackCounts) -> None:
     assert (one + other) - other == one
     assert one + other == other + one
 
 
+@settings(deadline=None)
 @given(COUNTS)
 def test_feedback_survives_the_wire(counts: FeedbackCounts) -> None:
     assert FeedbackCounts.from_wire(counts.to_wire()) == counts

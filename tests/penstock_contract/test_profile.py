@@ -139,7 +139,7 @@ def test_a_column_is_found_by_its_name() -> None:
         PROFILE.column("inputs/none")
 
 
-@settings(max_examples=300)
+@settings(max_examples=100, deadline=None)
 @given(damaged(json.loads(PROFILE.to_json())))
 def test_a_damaged_profile_is_refused_or_read_but_breaks_nothing(message: Any) -> None:
     try:

@@ -153,6 +153,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(JSON | st.binary().map(lambda octets: octets.decode("latin-1")))
 def test_whatever_a_stranger_sends_is_counted_or_refused(message: Any) -> None:
     feedback = Feedback([CLASS, NUMBER])
@@ -167,7 +168,7 @@ def test_whatever_a_stranger_sends_is_counted_or_refused(message: Any) -> None:
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 9)), max_size=60), st.integers(1, 20))
 def test_a_table_with_room_remembers_the_last_value_of_each_key(puts: list[tuple[int, int]], batch: int) -> None:
     table = JoinTable(4096)

@@ -7,3 +7,5 @@ import os
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # With it, a model file could choose session options of its own.
 os.environ.pop("ORT_LOAD_CONFIG_FROM_MODEL", None)
+# numpy would start a thread for each core of the node, for products of large matrices: ours are small.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

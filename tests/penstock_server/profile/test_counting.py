@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from tests.penstock_server.profile.conftest import columns_of
@@ -46,6 +46,7 @@ def fixed(column: Column, value: float) -> int:
     return round(min(max((value - column.centre) * (FIXED_POINT / column.scale), -CLIP * 1024), CLIP * 1024))
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_every_value_is_counted_where_the_rule_of_the_contract_says(rows: Array) -> None:
     counts = counted(block(rows))
@@ -64,6 +65,7 @@ def test_every_value_is_counted_where_the_rule_of_the_contract_says(rows: Array)
         assert (got.sum, got.sum_of_squares) == (sum(standard), sum(value**2 for value in standard))
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_sums_of_an_output_are_kept_for_each_bin_of_each_input(rows: Array) -> None:
     counts = counted(block(rows))
@@ -77,6 +79,7 @@ def test_sums_of_an_output_are_kept_for_each_bin_of_each_input(rows: Array) -> N
     assert counts.columns[3].output_sums == ()
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_cross_moments_are_sums_of_products_of_scores(rows: Array) -> None:
     def score(place: int, value: float) -> int:
@@ -94,6 +97,7 @@ def test_cross_moments_are_sums_of_products_of_scores(rows: Array) -> None:
     assert counts.cross_sums == tuple(sum(row[i] for row in scores) for i in range(3))
 
 
+@settings(deadline=None)
 @given(ROWS, st.data())
 def test_how_rows_are_cut_into_blocks_changes_nothing(rows: Array, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(rows)))
@@ -104,6 +108,7 @@ def test_how_rows_are_cut_into_blocks_changes_nothing(rows: Array, data: st.Data
     assert Counts.from_wire(apart[0].to_wire(layout), layout) == apart[0]
 
 
+@settings(deadline=None)
 @given(ROWS, st.data())
 def test_rows_that_are_not_for_tests_count_for_quality_alone(rows: Array, data: st.DataObject) -> None:
     chosen = sorted(data.draw(st.sets(st.integers(0, max(len(rows) - 1, 0)), max_size=len(rows))))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -56,6 +56,7 @@ def test_a_constant_column_tells_less_from_more() -> None:
     assert one.scale > 0
 
 
+@settings(deadline=None)
 @given(
     arrays(np.float64, st.integers(1, 200), elements=st.floats(allow_nan=True, allow_infinity=True)),
     st.sampled_from(["FP64", "FP32", "FP16"]),
