@@ -10,7 +10,7 @@ import numpy as np
 from penstock_server.protocol import Array
 
 #: What reads files that are not numpy's own; an extra, because no server needs it.
-_ADVICE = "needs pyarrow: pip install 'penstock[profile]'"
+_ADVICE = "needs pyarrow: pip install 'penstock[server,profile]'"
 
 
 class UnusableData(ValueError):  # noqa: N818 - it says what is wrong with the file
