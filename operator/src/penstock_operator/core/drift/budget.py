@@ -12,6 +12,7 @@ from penstock_operator.core.drift.tally import Floats
 #: are no drift, again and again, because it is the same reference every time.
 REFERENCE_PER_BLOCK = 10
 _LEVELS_MAX = 16
+_PARTS = 4
 
 
 class Signal(StrEnum):
@@ -38,18 +39,28 @@ _WEIGHTS = {
 class Budget:
     """At most ``per_window`` false alarms are expected per window: over ``levels`` lengths and all kinds together.
 
-    Level j looks at blocks of 2**j windows, of which one ends in 2**j windows; so it may be wrong 2**j times as often
-    per block and costs the same.
+    Level j looks at the last 2**j windows, each time that a quarter of them is new. The longer the step, the more
+    often a level may be wrong per look; it costs the same per window.
     """
 
     per_window: float
     levels: int
     kinds: frozenset[Signal]
 
+    @staticmethod
+    def parts(level: int) -> int:
+        """Return in how many parts of equal length a block of a level comes."""
+        return int(min(2**level, _PARTS))
+
+    @classmethod
+    def step(cls, level: int) -> int:
+        """Return after how many windows a level looks again."""
+        return int(2**level) // cls.parts(level)
+
     def level(self, kind: Signal, level: int) -> float:
-        """Return how likely a false alarm of one kind may be in one block of a level."""
+        """Return how likely a false alarm of one kind may be in one look at a level."""
         share = _WEIGHTS[kind] / sum(_WEIGHTS[one] for one in self.kinds)
-        allowed: float = self.per_window * 2**level / self.levels
+        allowed = self.per_window * self.step(level) / self.levels
         return min(0.5, allowed) * share
 
 

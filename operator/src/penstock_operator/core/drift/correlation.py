@@ -37,7 +37,7 @@ def pairs_of(frame: Frame, reference: Tallies) -> Pairs:
     rows = float(reference.test_rows[0])
     first, second = np.triu_indices(len(crossed), 1)
     r = _correlations(reference, first, second)[0]
-    kurtosis = np.array([_kurtosis(frame, reference, place) for place in crossed])
+    kurtosis = kurtoses(frame, reference)
     product = kurtosis[first] * kurtosis[second] if len(crossed) else np.zeros(0)
     usable = np.isfinite(r) & (np.abs(r) < _NEARLY_ONE) & np.isfinite(product)
     chosen = np.flatnonzero(usable)
@@ -67,13 +67,19 @@ def _correlations(tallies: Tallies, first: Places, second: Places) -> Floats:
     return np.where(scale > 0, together / np.sqrt(np.where(scale > 0, scale, 1.0)), np.nan)
 
 
+def kurtoses(frame: Frame, reference: Tallies) -> Floats:
+    """Return the kurtosis of the scores of each crossed column; NaN where they do not vary."""
+    return np.array([_kurtosis(frame, reference, place) for place in frame.crossed], dtype=np.float64)
+
+
 def _kurtosis(frame: Frame, reference: Tallies, place: int) -> float:
     column = frame.columns[place]
-    scores = np.array(column.scores, dtype=np.float64)
-    bins = reference.bins[0, place, : column.bins]
-    if not bins.sum():
+    # A missing value scores 0: a column that is mostly missing is a rare event, too.
+    scores = np.array([*column.scores, 0, column.scores[0], column.scores[-1]], dtype=np.float64)
+    counts = np.concatenate([reference.bins[0, place, : column.bins], reference.special[0, :, place]])
+    if not counts.sum():
         return np.nan
-    shares = bins / bins.sum()
+    shares = counts / counts.sum()
     centred = scores - shares @ scores
     variance = float(shares @ np.square(centred))
     return float(shares @ centred**4) / variance**2 if variance > 0 else np.nan

@@ -7,10 +7,10 @@ from enum import StrEnum
 import numpy as np
 
 from penstock_contract.profile import Profile, Role
-from penstock_operator.core.drift import contribution, correlation, quality, spread, univariate
+from penstock_operator.core.drift import conditional, contribution, correlation, quality, spread, univariate
 from penstock_operator.core.drift.budget import Budget, Signal, budget, holm
 from penstock_operator.core.drift.spread import Spread
-from penstock_operator.core.drift.tally import Floats, Frame, Tallies
+from penstock_operator.core.drift.tally import Floats, Frame, Places, Tallies
 
 
 class Verdict(StrEnum):
@@ -51,10 +51,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What is remembered from windows judged before: how statistics scatter while nothing happens."""
+    """What is remembered from windows judged before: how statistics scatter, and what longer blocks begin with."""
 
     correlation: Spread
     contribution: Spread
+    #: Per length of part, the last ones: what later blocks begin with.
+    parts: tuple[Tallies, ...] = ()
 
 
 class Judge:
@@ -66,6 +68,9 @@ class Judge:
         self.shapes = univariate.reference_of(self.frame, self.reference)
         self.links = contribution.links_of(self.frame, self.reference)
         self._pairs = correlation.pairs_of(self.frame, self.reference)
+        self._whitener = conditional.whitener_of(
+            self.frame, self.reference, correlation.kurtoses(self.frame, self.reference)
+        )
         self._checks = quality.checks(self.frame)
         self._names = self._named()
         self.budget: Budget = budget(
@@ -98,7 +103,7 @@ class Judge:
     def judge(self, windows: Tallies, memory: Memory) -> tuple[Judged, Memory]:
         """Return what is said of successive windows, and what is remembered from them.
 
-        The first window must be the first of a block. Blocks that are not complete at the end are not judged.
+        Each call but the last must bring a multiple of ``block``: parts of blocks are aligned to the first window.
         """
         correlated = correlation.statistics(self._pairs, windows)
         linked = contribution.statistics(self.frame, self.links, windows)
@@ -107,29 +112,54 @@ class Judge:
             Signal.CONTRIBUTION: (memory.contribution, memory.contribution.along(linked)),
         }
         alarms: list[dict[tuple[Signal, str], Alarm]] = [{} for _ in range(len(windows))]
-        tallies, p_alone = windows, np.ones((len(windows), len(self.frame.columns)))
-        for level in range(self.budget.levels):
-            if not len(tallies):
-                break
+        levels = range(self.budget.levels if float(windows.rows[0]) == self.window_rows else 1)
+        parts = self._parts(windows, memory)
+        fresh: list[int] = [len(windows) >> place for place in range(len(parts))]
+        p_alone = np.ones((len(windows), len(self.frame.columns)))
+        for level in levels:
+            place = level - (self.budget.parts(level).bit_length() - 1)
+            looks = min(fresh[place], max(0, len(parts[place]) - self.budget.parts(level) + 1))
+            if not looks:
+                continue
+            tallies = parts[place].sliding(self.budget.parts(level))[-looks:]
+            # The first looks of all have no full block behind them.
+            ends = (np.arange(fresh[place] - looks, fresh[place]) + 1) * self.budget.step(level)
             columns_p = self._columns(tallies, level)
             if level == 0:
                 p_alone = columns_p
-            for alarm, block in self._found(tallies, columns_p, past, level):
-                _keep(alarms[(block + 1) * 2**level - 1], alarm)
-            tallies = tallies.coarser()
+            for alarm, look in self._found(tallies, columns_p, past, level, ends):
+                _keep(alarms[ends[look] - 1], alarm)
         judged = Judged(alarms=tuple(tuple(_ordered(one.values())) for one in alarms), p=p_alone)
         return judged, Memory(
-            correlation=memory.correlation.after(correlated), contribution=memory.contribution.after(linked)
+            correlation=memory.correlation.after(correlated),
+            contribution=memory.contribution.after(linked),
+            parts=tuple(one[-(self.budget.parts(self.budget.levels) - 1) :] for one in parts),
         )
+
+    def _parts(self, windows: Tallies, memory: Memory) -> list[Tallies]:
+        """Return the windows in each length that blocks come in, behind those remembered."""
+        known = memory.parts or tuple(windows[:0] for _ in range(self.budget.levels))
+        parts: list[Tallies] = []
+        for one in known:
+            parts.append(one.followed_by(windows))
+            windows = windows.coarser()
+        return parts
 
     def _columns(self, tallies: Tallies, level: int) -> Floats:
         rows = float(tallies.rows[0]) if level == 0 else float(self.window_rows * 2**level)
-        return univariate.p_values(self.shapes, self.pooled(rows), tallies)
+        alone = univariate.p_values(self.shapes, self.pooled(rows), tallies)
+        against = conditional.p_values(self._whitener, tallies, alone.shape[1])
+        return np.minimum(alone, np.minimum(1.0, against * univariate.TESTS))
 
     def _found(
-        self, tallies: Tallies, columns_p: Floats, past: Mapping[Signal, tuple[Spread, Floats]], level: int
+        self,
+        tallies: Tallies,
+        columns_p: Floats,
+        past: Mapping[Signal, tuple[Spread, Floats]],
+        level: int,
+        ends: Places,
     ) -> Iterator[tuple[Alarm, int]]:
-        first: Floats = np.arange(len(tallies), dtype=np.float64) * 2**level
+        first = (ends - self.budget.step(level)).astype(np.float64)
         inputs = self.frame.inputs
         tests = {
             Signal.INPUTS: columns_p[:, :inputs],

@@ -52,10 +52,11 @@ class Spread:
 
 
 def p_values(z: Floats, spread: Spread, squares: Floats, first: Floats, *, variance_max: float) -> Floats:
-    """Return (blocks, statistics): two-sided, by the variance that the windows before each block have shown.
+    """Return (blocks, statistics): two-sided, by the variance that the windows before have shown.
 
-    ``squares``: what ``spread.along`` returned for the windows of this call; ``first``: the place of each block's first
-    window among them. The variance is never taken below 1, and is ``variance_max`` where few windows were seen.
+    ``squares``: what ``spread.along`` returned for the windows of this call; ``first``: the place among them of the
+    first window that is new in each block. The variance is never taken below 1, and is ``variance_max`` where few
+    windows were seen.
     """
     steps = spread.steps_before(first)[:, np.newaxis]
     variance = np.maximum(1.0, squares[first.astype(np.intp)] / np.maximum(steps, 1.0) / 2)

@@ -71,6 +71,19 @@ class Tallies:
     def __getitem__(self, part: slice) -> "Tallies":
         return Tallies(**{one.name: getattr(self, one.name)[part] for one in fields(self)})
 
+    def followed_by(self, later: "Tallies") -> "Tallies":
+        """Return these windows and then others."""
+        return Tallies(
+            **{one.name: np.concatenate([getattr(self, one.name), getattr(later, one.name)]) for one in fields(self)},
+        )
+
+    def sliding(self, parts: int) -> "Tallies":
+        """Return the sums of ``parts`` successive windows, one for each window that ends such a run."""
+        count = max(0, len(self) - parts + 1)
+        return Tallies(
+            **{one.name: sum(getattr(self, one.name)[at : at + count] for at in range(parts)) for one in fields(self)},
+        )
+
     def coarser(self) -> "Tallies":
         """Return windows twice as long: each the sum of two neighbours. An odd one at the end is left out."""
         half = len(self) // 2

@@ -15,8 +15,8 @@ _GROUPS_MAX = 32
 #: Power divergence with exponent 2/3 (Cressie and Read 1984): nearest to chi-squared far out, where Pearson's
 #: statistic raises three times too many alarms and the likelihood ratio two.
 _EXPONENT = 2 / 3
-#: The three tests of a column share its p-value.
-_TESTS = 3
+#: The tests of a column share its p-value: of shape, location and dispersion, and ``conditional``.
+TESTS = 4
 #: Normal tails serve above; below, where a mistake would cost the budget, the exact ones.
 _REFINE_BELOW = 0.02
 _FISHER_BELOW = 0.2
@@ -139,7 +139,7 @@ def p_values(reference: Reference, pooled: Pooled, tallies: Tallies) -> Floats:
     live, rows = tallies.bins, tallies.bins.sum(axis=-1)
     shape = _shape(pooled, pooled.of(live))
     location, dispersion = (_scored(reference, reference.scores[which], live, rows) for which in (0, 1))
-    combined = np.minimum(1.0, _TESTS * np.minimum(shape, np.minimum(location, dispersion)))
+    combined = np.minimum(1.0, TESTS * np.minimum(shape, np.minimum(location, dispersion)))
     twofold = pooled.groups == 2  # noqa: PLR2004
     if twofold.any():
         combined[:, twofold] = _exact(pooled, pooled.of(live), twofold)
