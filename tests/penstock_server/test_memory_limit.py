@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from onnx import helper
 from tests.penstock_server import onnx_models
+from tests.penstock_server.conftest import Serve
 
 from penstock_server.memory_limit import memory_bytes, tensor_bytes_max
 
@@ -33,6 +35,7 @@ def test_in_a_small_container_something_is_left_to_work_with(tmp_path: Path) -> 
 PROGRAM = """
 import sys, numpy as np
 from pathlib import Path
+from typing import Any
 from penstock_server.session import Cancellation, RunFailed, Session, bound_tensors
 bound_tensors(1 << 40)
 bound_tensors(64 << 20)
@@ -64,3 +67,22 @@ def test_a_run_that_wants_more_than_allowed_fails_at_once_and_later_ones_do_not(
         "-5 fails",
         f"{1 << 20} {4 << 20}",
     ]
+
+
+async def test_an_answer_too_large_to_be_sent_is_the_models_error_and_is_not_encoded(serve: Serve) -> None:
+    wide = onnx_models.model(
+        [helper.make_node("Expand", ["x", "n"], ["y"])],
+        [onnx_models.tensor("x", "FP32", [1]), onnx_models.tensor("n", "INT64", [1])],
+        [onnx_models.tensor("y", "FP32", [None])],
+    )
+    served = await serve(wide)
+    x = {"name": "x", "shape": [1], "datatype": "FP32", "data": [0]}
+
+    def asked(count: int) -> dict[str, Any]:
+        return {"inputs": [x, {"name": "n", "shape": [1], "datatype": "INT64", "data": [count]}]}
+
+    status, answer = await served.infer(asked((1 << 26) + 1))
+    assert status == 500
+    assert answer["error"].endswith("which is 268435460 bytes; an answer holds at most 268435456 bytes of each output")
+    assert (await served.infer({**asked((1 << 26) + 1), "parameters": {"binary_data_output": True}}))[0] == 500
+    assert (await served.infer(asked(2)))[1]["outputs"][0]["data"] == [0, 0]

@@ -8,6 +8,7 @@ from penstock_server.grpc_service.tensors import FIELDS, encode_contents
 from penstock_server.protocol import Array, InferRequest, RequestedOutput, TensorSpec
 from penstock_server.protocol.binary import encode_raw, view_raw
 from penstock_server.protocol.classification import classes
+from penstock_server.protocol.response import check_size
 
 #: From here on, a tensor is sent from where it lies.
 _LARGE = 1 << 14
@@ -49,6 +50,7 @@ class MessageEncoder:
     def _tensor(self, output: RequestedOutput, array: Array) -> tuple[TensorSpec, str, Array]:
         """Return an output as it was asked for: its numbers, or its largest ones as text."""
         spec = self._specs[output.name]
+        check_size(spec.name, array)
         if output.classification:
             return spec, "BYTES", classes(array, output.classification, spec.classes)
         return spec, spec.datatype, array

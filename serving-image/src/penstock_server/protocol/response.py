@@ -11,6 +11,7 @@ from penstock_server.protocol.types import Array, InferRequest, RequestedOutput,
 
 #: Where answers have many different shapes, old ones are forgotten rather than kept for ever.
 _SHAPES_KEPT = 256
+TENSOR_BYTES_MAX = 1 << 28
 
 
 class Encoded(NamedTuple):
@@ -69,11 +70,13 @@ class _TensorEncoder:
     def encode_json(self, array: Array) -> bytes:
         head = self._heads.get(array.shape)
         if head is None:
+            check_size(self._spec.name, array)
             head = self._remember(array.shape)
         return head + self._data(array) + b"}"
 
     def encode_asked(self, array: Array, output: RequestedOutput, raw: list[bytes]) -> bytes:
         """Encode it as a client asked for it; raw bytes are added to ``raw``."""
+        check_size(self._spec.name, array)
         opening, datatype = self._opening, self._spec.datatype
         parameters, data_opening = self._parameters, self._data_opening
         if output.classification:
@@ -120,6 +123,15 @@ class _TensorEncoder:
                     "ask for it as binary data"
                 ) from None
         return str(item)
+
+
+def check_size(name: str, array: Array) -> None:
+    """Raise UnencodableOutput for an output whose encoding would take too much memory, and hold up all others."""
+    if array.nbytes > TENSOR_BYTES_MAX:
+        raise UnencodableOutput(
+            f"output {name!r} has shape {list(array.shape)}, which is {array.nbytes} bytes; an answer holds at most "
+            f"{TENSOR_BYTES_MAX} bytes of each output"
+        )
 
 
 def encode_error(message: str) -> bytes:
