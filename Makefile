@@ -55,7 +55,7 @@ docs: setup  ## the generated pages of docs/
 
 grpc-schema: setup  ## compile the server's .proto files, after a change of one
 	cd serving-image/src/penstock_server/grpc_service/schema && $(CURDIR)/.venv/bin/python -m grpc_tools.protoc -I . \
-	  --descriptor_set_out=../schema.binpb $$(find . -name '*.proto' -printf '%P\n' | LC_ALL=C sort)
+	  --descriptor_set_out=/dev/stdout $$(find . -name '*.proto' -printf '%P\n' | LC_ALL=C sort) | base64 >../schema.b64
 
 bench-judge: setup  ## false alarms and delays of the judge
 	.venv/bin/python benchmarks/judge_false_alarms.py

@@ -4,6 +4,7 @@ No code is generated: what protoc writes for Python works only with the protobuf
 compiled schema works with all of them.
 """
 
+import base64
 from importlib.resources import files
 from typing import Any
 
@@ -12,12 +13,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 SERVICE = "inference.GRPCInferenceService"
 HEALTH = "grpc.health.v1.Health"
 REFLECTIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
-#: Compiled by ``make grpc-schema``.
-COMPILED = "schema.binpb"
+#: Compiled by ``make grpc-schema``, in base64: text, so that a change of it can be seen.
+COMPILED = "schema.b64"
 
 #: Not the default one: a client of the same services may be in the same process, with schemas of its own.
 POOL = descriptor_pool.DescriptorPool()
-for _file in descriptor_pb2.FileDescriptorSet.FromString(files(__package__).joinpath(COMPILED).read_bytes()).file:
+_SCHEMA = base64.b64decode(files(__package__).joinpath(COMPILED).read_bytes())
+for _file in descriptor_pb2.FileDescriptorSet.FromString(_SCHEMA).file:
     POOL.AddSerializedFile(_file.SerializeToString())
 
 
