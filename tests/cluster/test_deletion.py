@@ -100,7 +100,11 @@ class TestHistory:
             seconds=GONE_SECONDS,
             picture=scene.picture,
         )
-        assert [each for each in left(scene) if oldest in each] == []
+
+        def remains() -> list[str]:
+            return [each for each in left(scene) if oldest in each]
+
+        wait("nothing of it is left", lambda: remains() == [], seconds=GONE_SECONDS, picture=lambda: str(remains()))
 
 
 @pytest.mark.alone
