@@ -16,7 +16,7 @@ from penstock_server.fetch.source import Position, Source, Stream
 from penstock_server.log import Log
 
 #: No new attempt begins this long after the last byte came, so that a source which is down is told within 30 s.
-_RETRY_SECONDS = 20.0
+_RETRY_SECONDS = 12.0
 _OPEN_SECONDS_MAX = 8.0
 _STALL_SECONDS_MAX = 20.0
 _DELAYS_SECONDS = (0.5, 1.0, 2.0, 4.0)
