@@ -105,7 +105,7 @@ async def test_a_source_that_stays_away_is_given_up_within_half_a_minute(tmp_pat
     with pytest.raises(FetchFailed, match="down") as failure:
         await make(source, tmp_path / "model", clock).run()
     assert not failure.value.permanent
-    assert 15 < clock.now <= 30 - download._OPEN_SECONDS_MAX
+    assert 8 < clock.now <= 30 - download._OPEN_SECONDS_MAX
     assert source.opened > 4
 
 
