@@ -70,7 +70,7 @@ def statistics(frame: Frame, links: Links, live: Tallies) -> Floats:
     """Return (windows, links): slope of the outputs on the reference's profile, less the expected, over its error.
 
     A slope does not change where only the input's own distribution does, so a drift of inputs is not told twice. It is
-    0 where a column has lost its link, as one of another table's rows does.
+    0 where a column has lost its link, as one of another table's rows does. NaN where too few rows say nothing.
     """
     bins = live.bins[:, links.inputs]
     rows = bins.sum(axis=-1)
@@ -85,7 +85,7 @@ def statistics(frame: Frame, links: Links, live: Tallies) -> Floats:
     error = residual / np.where(spread > 0, spread, 1.0) + links.error
     z = (slope - links.slope) / np.sqrt(np.where(error > 0, error, 1.0))
     usable = (spread > 0) & (error > 0) & (rows >= _ROWS_MIN)
-    return np.where(usable, z, 0.0)
+    return np.where(usable, z, np.nan)
 
 
 def explained_shift(frame: Frame, reference: Tallies, live: Tallies) -> Floats:

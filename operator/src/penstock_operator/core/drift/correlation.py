@@ -50,12 +50,12 @@ def pairs_of(frame: Frame, reference: Tallies) -> Pairs:
 
 
 def statistics(pairs: Pairs, live: Tallies) -> Floats:
-    """Return (windows, pairs): the difference of Fisher's z over its error; 0 where too few rows say nothing."""
+    """Return (windows, pairs): the difference of Fisher's z over its error; NaN where too few rows say nothing."""
     r = np.clip(_correlations(live, pairs.first, pairs.second), -_NEARLY_ONE, _NEARLY_ONE)
     rows = live.test_rows[:, np.newaxis]
     error = np.sqrt(1 / np.maximum(rows - 3, 1) + 1 / max(pairs.rows - 3, 1))
     z = (np.arctanh(r) - pairs.z) / error
-    return np.where(np.isfinite(z) & (rows >= pairs.rows_needed), z, 0.0)
+    return np.where(np.isfinite(z) & (rows >= pairs.rows_needed), z, np.nan)
 
 
 def _correlations(tallies: Tallies, first: Places, second: Places) -> Floats:

@@ -9,7 +9,7 @@ import numpy as np
 from penstock_contract.profile import Profile, Role
 from penstock_operator.core.drift import conditional, contribution, correlation, quality, spread, univariate
 from penstock_operator.core.drift.budget import Budget, Signal, budget, holm
-from penstock_operator.core.drift.spread import Spread
+from penstock_operator.core.drift.spread import Spread, Steps
 from penstock_operator.core.drift.tally import Floats, Frame, Places, Tallies
 
 
@@ -108,8 +108,8 @@ class Judge:
         correlated = correlation.statistics(self._pairs, windows)
         linked = contribution.statistics(self.frame, self.links, windows)
         past = {
-            Signal.CORRELATION: (memory.correlation, memory.correlation.along(correlated)),
-            Signal.CONTRIBUTION: (memory.contribution, memory.contribution.along(linked)),
+            Signal.CORRELATION: memory.correlation.along(correlated),
+            Signal.CONTRIBUTION: memory.contribution.along(linked),
         }
         alarms: list[dict[tuple[Signal, str], Alarm]] = [{} for _ in range(len(windows))]
         levels = range(self.budget.levels if float(windows.rows[0]) == self.window_rows else 1)
@@ -155,21 +155,21 @@ class Judge:
         self,
         tallies: Tallies,
         columns_p: Floats,
-        past: Mapping[Signal, tuple[Spread, Floats]],
+        past: Mapping[Signal, Steps],
         level: int,
         ends: Places,
     ) -> Iterator[tuple[Alarm, int]]:
-        first = (ends - self.budget.step(level)).astype(np.float64)
+        first = ends - self.budget.step(level)
         inputs = self.frame.inputs
         tests = {
             Signal.INPUTS: columns_p[:, :inputs],
             Signal.OUTPUTS: columns_p[:, inputs:],
             Signal.CORRELATION: spread.p_values(
-                correlation.statistics(self._pairs, tallies), *past[Signal.CORRELATION], first,
+                correlation.statistics(self._pairs, tallies), past[Signal.CORRELATION], first,
                 variance_max=correlation.VARIANCE_MAX,
             ),
             Signal.CONTRIBUTION: spread.p_values(
-                contribution.statistics(self.frame, self.links, tallies), *past[Signal.CONTRIBUTION], first,
+                contribution.statistics(self.frame, self.links, tallies), past[Signal.CONTRIBUTION], first,
                 variance_max=contribution.VARIANCE_MAX,
             ),
             Signal.DATA_QUALITY: quality.p_values(self._checks, self.reference, tallies),

@@ -111,13 +111,15 @@ def _solve(shares: Floats, scores: Floats, distance: Floats, ratio: Floats) -> t
     span = np.ptp(scores, axis=1)
     high = 60.0 / np.where(span > 0, span, 1.0)
     for _ in range(_STEPS):
+        # Each entry stops by itself, so that it does not depend on which others it is computed with.
+        going = high - low > _CONVERGED * high
+        if not going.any():
+            break
         middle = (low + high) / 2
         _, slope, _ = _two_samples(shares, scores, middle, ratio)
         above = slope > distance
-        high = np.where(above, middle, high)
-        low = np.where(above, low, middle)
-        if np.all(high - low <= _CONVERGED * high):
-            break
+        high = np.where(going & above, middle, high)
+        low = np.where(going & ~above, middle, low)
     tilt = (low + high) / 2
     generated, _, curvature = _two_samples(shares, scores, tilt, ratio)
     return tilt, curvature, generated
