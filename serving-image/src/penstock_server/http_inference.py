@@ -23,7 +23,6 @@ from penstock_server.wire import Wire, headers
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 _DIGITS_MAX = 18
-_DIGITS_MAX = 18
 
 #: The reasons by which requests are counted that were refused for their bodies.
 _REJECTED: Mapping[int, str] = {
@@ -70,7 +69,7 @@ class HttpInference:
         if "Expect" in given or "Content-Encoding" in given:
             return None
         length, json_bytes = given.get("Content-Length", ""), given.get(JSON_BYTES_HEADER)
-        if not is_count(length) or int(length) > BODY_BYTES_MAX or not is_count(json_bytes or "0"):
+        if not is_count(length) or int(length) > BODY_BYTES_MAX or not (json_bytes is None or is_count(json_bytes)):
             return None
         route = routes.find(message.path)
         if route is None or route.call is not Call.INFER or self._unknown(route) is not None:
@@ -170,10 +169,6 @@ class HttpInference:
 
 def is_count(text: str) -> bool:
     """Return whether a header holds a number of bytes that a body may have; int would take more, and fail on others."""
-    return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
-
-
-def _is_count(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX
 
 
