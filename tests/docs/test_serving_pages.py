@@ -26,7 +26,7 @@ from penstock_server import (
 from penstock_server import settings as server_settings
 from penstock_server.grpc_service import status
 from penstock_server.grpc_service.messages import CALLS
-from penstock_server.protocol import DTYPES, json_limits, request
+from penstock_server.protocol import DTYPES, json_limits, request, response
 
 ROOT = Path(__file__).parents[2]
 SOURCE = Path(penstock_server.__file__).parent
@@ -93,6 +93,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "bodies that are still arriving, all together": f"{unfinished_bodies.BYTES_MAX // MIB} MiB",
         f"lists in a JSON body above {json_limits._SMALL_BYTES_MAX // 1024} KiB": f"{json_limits._LISTS_MAX}",
         "objects in such a body": f"{json_limits._OBJECTS_MAX}",
+        "size of one output": f"{response.TENSOR_BYTES_MAX // MIB} MiB",
         "dimensions of a tensor": f"{request.RANK_MAX}",
         "labels of one feedback": f"{feedback.LABELS_MAX}",
         "size of a feedback": f"{feedback.BODY_BYTES_MAX // MIB} MiB",
