@@ -8,7 +8,7 @@ from penstock_server.grpc_service.tensors import decode_contents
 from penstock_server.protocol import Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
 from penstock_server.protocol.binary import decode_raw
 from penstock_server.protocol.parameters import classes_wanted, seconds_wanted
-from penstock_server.protocol.request import decode_shape
+from penstock_server.protocol.request import decode_shape, rows_of
 from penstock_server.protocol.types import Parameter
 
 _SHAPES_KEPT = 256
@@ -35,12 +35,11 @@ class MessageDecoder:
         """
         parameters = _parameters(message.parameters, "the request") if message.parameters else {}
         arrays = self._decode_inputs(message.inputs, message.raw_input_contents if raw is None else raw)
-        first = arrays[self._first].shape if self._first is not None else ()
         return InferRequest(
             id=message.id or None,
             inputs=arrays,
             outputs=self._requested(message.outputs) if message.outputs else self._all_outputs,
-            rows=first[0] if first else 1,
+            rows=1 if self._first is None else rows_of(arrays[self._first]),
             timeout_seconds=_shorter(seconds_wanted(parameters) if parameters else None, seconds_max),
             parameters=parameters,
         )

@@ -80,10 +80,7 @@ class RequestDecoder:
         return InferRequest(id=None, inputs=arrays, outputs=self._all[True], rows=self._rows(arrays))
 
     def _rows(self, arrays: Mapping[str, Array]) -> int:
-        if self._first is None:
-            return 1
-        shape = arrays[self._first].shape
-        return shape[0] if shape else 1
+        return 1 if self._first is None else rows_of(arrays[self._first])
 
     def _decode_inputs(self, message: dict[str, Any], raw: memoryview | None) -> dict[str, Array]:
         tensors = message.get("inputs")
@@ -135,6 +132,13 @@ class RequestDecoder:
                 classification=classes_wanted(parameters, self._outputs[name], where),
             )
         return tuple(outputs.values())
+
+
+def rows_of(array: Array) -> int:
+    """Return how many rows an input has: none without elements, however many its shape claims; a scalar is one."""
+    if not array.ndim:
+        return 1
+    return array.shape[0] if array.size else 0
 
 
 def decode_shape(value: Any, spec: TensorSpec, where: str) -> tuple[int, ...]:
