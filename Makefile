@@ -3,7 +3,7 @@
 # make check   format, lint, types, import contracts, chart: seconds
 # make down    removes all of it
 .DEFAULT_GOAL := help
-.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving fuzz soak
+.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving bench-drift fuzz soak
 PYTHON ?= python3
 CLUSTER ?=
 RESULTS := benchmarks/results
@@ -59,6 +59,9 @@ grpc-schema: setup  ## compile the server's .proto files, after a change of one
 
 bench-judge: setup  ## false alarms and delays of the judge
 	.venv/bin/python benchmarks/judge_false_alarms.py
+
+bench-drift: setup  ## false alarms and delays of drift on files
+	nice -n 15 .venv/bin/python benchmarks/drift_on_files.py
 
 bench-router: setup  ## what the router adds to a request
 	.venv/bin/python benchmarks/router_overhead.py

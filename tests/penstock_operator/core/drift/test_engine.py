@@ -72,7 +72,8 @@ def test_windows_that_arrive_in_parts_are_judged_as_if_they_came_at_once() -> No
     live["x"][4000:] += 0.3
     tallies = counted(judge, live)
     whole, _ = judge.judge(tallies, judge.start())
-    memory, parts = judge.start(), []
+    memory = judge.start()
+    parts: list[tuple[Alarm, ...]] = []
     for start in range(0, len(tallies), judge.block):
         found, memory = judge.judge(tallies[start : start + judge.block], memory)
         parts += found.alarms

@@ -12,7 +12,8 @@ VARIANCE_MAX = 3.0
 PAIRS_MAX = 2016
 #: A product of two scores is a rare event where both are lopsided; there must be enough rows for many of them.
 _ROWS_PER_KURTOSIS = 5.0
-_NEARLY_ONE = 0.9999
+#: Closer to 1, Fisher's z tells where the edges of bins lie; falling below it, that two columns have parted.
+_NEARLY_ONE = 0.98
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,30 +33,34 @@ class Pairs:
 
 
 def pairs_of(frame: Frame, reference: Tallies) -> Pairs:
-    """Return the pairs of columns that vary in the reference, and are not copies of each other."""
+    """Return the pairs of columns that vary in the reference."""
     crossed = frame.crossed
     rows = float(reference.test_rows[0])
     first, second = np.triu_indices(len(crossed), 1)
     r = _correlations(reference, first, second)[0]
     kurtosis = kurtoses(frame, reference)
     product = kurtosis[first] * kurtosis[second] if len(crossed) else np.zeros(0)
-    usable = np.isfinite(r) & (np.abs(r) < _NEARLY_ONE) & np.isfinite(product)
+    usable = np.isfinite(r) & np.isfinite(product)
     chosen = np.flatnonzero(usable)
     if len(chosen) > PAIRS_MAX:
         chosen = np.sort(chosen[np.argsort(-np.abs(r[chosen]), kind="stable")[:PAIRS_MAX]])
     return Pairs(
-        first=first[chosen], second=second[chosen], z=np.arctanh(r[chosen]), rows=rows,
+        first=first[chosen], second=second[chosen], z=_fisher(r[chosen]), rows=rows,
         rows_needed=_ROWS_PER_KURTOSIS * product[chosen],
     )  # fmt: skip
 
 
 def statistics(pairs: Pairs, live: Tallies) -> Floats:
     """Return (windows, pairs): the difference of Fisher's z over its error; NaN where too few rows say nothing."""
-    r = np.clip(_correlations(live, pairs.first, pairs.second), -_NEARLY_ONE, _NEARLY_ONE)
+    r = _correlations(live, pairs.first, pairs.second)
     rows = live.test_rows[:, np.newaxis]
     error = np.sqrt(1 / np.maximum(rows - 3, 1) + 1 / max(pairs.rows - 3, 1))
-    z = (np.arctanh(r) - pairs.z) / error
+    z = (_fisher(r) - pairs.z) / error
     return np.where(np.isfinite(z) & (rows >= pairs.rows_needed), z, np.nan)
+
+
+def _fisher(r: Floats) -> Floats:
+    return np.arctanh(np.clip(r, -_NEARLY_ONE, _NEARLY_ONE))
 
 
 def _correlations(tallies: Tallies, first: Places, second: Places) -> Floats:
