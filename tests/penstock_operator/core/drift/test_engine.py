@@ -139,3 +139,23 @@ def test_a_profile_without_outputs_and_one_without_inputs_are_judged() -> None:
     for outputs in ((), tuple(values)):
         judge = Judge(profile_of(values, outputs), window_rows=100, false_alarm_every=1000)
         assert not any(judged(judge, values))
+
+
+def test_a_column_that_was_shuffled_has_lost_its_links_and_has_not_moved() -> None:
+    rng = np.random.default_rng(7)
+
+    def correlated(size: int) -> Values:
+        shared = rng.normal(size=(size, 1))
+        features = 0.9 * shared + 0.5 * rng.normal(size=(size, 6))
+        return {f"f{place}": features[:, place] for place in range(6)} | {"score": features.sum(axis=1)}
+
+    judge = Judge(profile_of(correlated(40_000)), window_rows=500, false_alarm_every=1000)
+    live = correlated(16_000)
+    live["f2"] = rng.permutation(live["f2"])
+    found = judged(judge, live)
+    names = {alarm.name for one in found for alarm in one}
+    assert names == {
+        "contribution/f2",
+        *(f"correlation/{pair}" for pair in ("f0~f2", "f1~f2", "f2~f3", "f2~f4", "f2~f5")),
+    }
+    assert all(found)

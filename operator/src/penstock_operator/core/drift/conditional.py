@@ -63,6 +63,17 @@ def _transform(covariance: Floats) -> Floats:
     return scaled
 
 
+def _scatter(whitener: Whitener, tallies: Tallies, means: Floats, rows: Floats) -> Floats:
+    """Return (windows, columns): the variance of the remainders among live rows, 1 in the reference.
+
+    Where columns no longer go together, remainders are larger, and a column that has not moved must not be said to.
+    """
+    squares = tallies.cross[:, whitener.crossed[:, np.newaxis], whitener.crossed] / rows[:, np.newaxis, np.newaxis]
+    covariance = squares - means[:, :, np.newaxis] * means[:, np.newaxis, :]
+    scatter: Floats = ((whitener.transform @ covariance) * whitener.transform).sum(axis=-1)
+    return scatter
+
+
 def p_values(whitener: Whitener, tallies: Tallies, columns: int) -> Floats:
     """Return (windows, columns): for the column that moved most, how likely that is; 1 for all others.
 
@@ -72,8 +83,9 @@ def p_values(whitener: Whitener, tallies: Tallies, columns: int) -> Floats:
     if len(whitener.places) < 2:  # noqa: PLR2004
         return result
     rows = np.maximum(tallies.test_rows, 1.0)
-    moved = tallies.cross_sums[:, whitener.crossed] / rows[:, np.newaxis] - whitener.means
-    z = moved @ whitener.transform.T * np.sqrt(rows / (1 + rows / whitener.rows))[:, np.newaxis]
+    means = tallies.cross_sums[:, whitener.crossed] / rows[:, np.newaxis]
+    z = (means - whitener.means) @ whitener.transform.T * np.sqrt(rows / (1 + rows / whitener.rows))[:, np.newaxis]
+    z /= np.sqrt(np.maximum(1.0, _scatter(whitener, tallies, means, rows)))
     most = np.abs(z).argmax(axis=1)
     windows = np.arange(len(tallies))
     p = tails.two_sided(z[windows, most])

@@ -66,12 +66,32 @@ def links_of(frame: Frame, reference: Tallies) -> Links:
     )
 
 
-def statistics(frame: Frame, links: Links, live: Tallies) -> Floats:
-    """Return (windows, links): slope of the outputs on the reference's profile, less the expected, over its error.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slopes:
+    """(windows, links): slopes of the outputs on the reference's profile, less the expected, and their errors.
 
     A slope does not change where only the input's own distribution does, so a drift of inputs is not told twice. It is
     0 where a column has lost its link, as one of another table's rows does. NaN where too few rows say nothing.
     """
+
+    difference: Floats
+    error: Floats
+    expected: Floats
+
+    @property
+    def z(self) -> Floats:
+        """The difference over its error."""
+        return self.difference / self.error
+
+    @property
+    def lost(self) -> Floats:
+        """What share of the link is lost at least, give or take: of several, the column that was broken lost most."""
+        surely: Floats = np.maximum(np.abs(self.difference) - 2 * self.error, 0) / self.expected
+        return surely
+
+
+def slopes_of(frame: Frame, links: Links, live: Tallies) -> Slopes:
+    """Return what windows say of the links."""
     bins = live.bins[:, links.inputs]
     rows = bins.sum(axis=-1)
     safe = np.maximum(rows, 1.0)
@@ -83,9 +103,12 @@ def statistics(frame: Frame, links: Links, live: Tallies) -> Floats:
     _, variance = _output_moments(frame, live)
     residual = np.maximum(variance[:, links.outputs] - np.square(slope) * spread / safe, 0)
     error = residual / np.where(spread > 0, spread, 1.0) + links.error
-    z = (slope - links.slope) / np.sqrt(np.where(error > 0, error, 1.0))
     usable = (spread > 0) & (error > 0) & (rows >= _ROWS_MIN)
-    return np.where(usable, z, np.nan)
+    return Slopes(
+        difference=np.where(usable, slope - links.slope, np.nan),
+        error=np.sqrt(np.where(usable, error, 1.0)),
+        expected=links.slope,
+    )
 
 
 def explained_shift(frame: Frame, reference: Tallies, live: Tallies) -> Floats:

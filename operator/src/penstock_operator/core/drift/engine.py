@@ -26,7 +26,7 @@ class Alarm:
     """A signal that a test ending with a window has shown to differ: over the last ``windows`` windows.
 
     ``p`` is adjusted for all tests of its kind and ``limit`` is what it was compared with; ``evidence`` their ratio's
-    logarithm, which can be compared over kinds and lengths.
+    logarithm, which can be compared over kinds and lengths. ``lost``: of a contribution, the share that is surely gone.
     """
 
     kind: Signal
@@ -34,6 +34,7 @@ class Alarm:
     windows: int
     p: float
     limit: float
+    lost: float = 0.0
 
     @property
     def evidence(self) -> float:
@@ -106,7 +107,7 @@ class Judge:
         Each call but the last must bring a multiple of ``block``: parts of blocks are aligned to the first window.
         """
         correlated = correlation.statistics(self._pairs, windows)
-        linked = contribution.statistics(self.frame, self.links, windows)
+        linked = contribution.slopes_of(self.frame, self.links, windows).z
         past = {
             Signal.CORRELATION: memory.correlation.along(correlated),
             Signal.CONTRIBUTION: memory.contribution.along(linked),
@@ -161,6 +162,7 @@ class Judge:
     ) -> Iterator[tuple[Alarm, int]]:
         first = ends - self.budget.step(level)
         inputs = self.frame.inputs
+        links = contribution.slopes_of(self.frame, self.links, tallies)
         tests = {
             Signal.INPUTS: columns_p[:, :inputs],
             Signal.OUTPUTS: columns_p[:, inputs:],
@@ -169,7 +171,7 @@ class Judge:
                 variance_max=correlation.VARIANCE_MAX,
             ),
             Signal.CONTRIBUTION: spread.p_values(
-                contribution.statistics(self.frame, self.links, tallies), past[Signal.CONTRIBUTION], first,
+                links.z, past[Signal.CONTRIBUTION], first,
                 variance_max=contribution.VARIANCE_MAX,
             ),
             Signal.DATA_QUALITY: quality.p_values(self._checks, self.reference, tallies),
@@ -180,11 +182,15 @@ class Judge:
             limit = self.budget.level(kind, level)
             adjusted = holm(p)
             for block, place in zip(*np.nonzero(adjusted <= limit), strict=True):
-                name = self._names[kind][place]
-                yield (
-                    Alarm(kind=kind, name=name, windows=2**level, p=float(adjusted[block, place]), limit=limit),
-                    int(block),
+                alarm = Alarm(
+                    kind=kind,
+                    name=self._names[kind][place],
+                    windows=2**level,
+                    p=float(adjusted[block, place]),
+                    limit=limit,
+                    lost=float(links.lost[block, place]) if kind is Signal.CONTRIBUTION else 0.0,
                 )
+                yield alarm, int(block)
 
     def _named(self) -> dict[Signal, list[str]]:
         columns = self.frame.columns
@@ -200,11 +206,15 @@ class Judge:
 
 def _keep(alarms: dict[tuple[Signal, str], Alarm], alarm: Alarm) -> None:
     known = alarms.get((alarm.kind, alarm.name))
-    if known is None or alarm.evidence > known.evidence:
+    if known is None or (alarm.lost, alarm.evidence) > (known.lost, known.evidence):
         alarms[alarm.kind, alarm.name] = alarm
 
 
 def _ordered(alarms: Iterable[Alarm]) -> list[Alarm]:
-    """Return alarms kind by kind, the strongest of each first."""
+    """Return alarms kind by kind, the strongest of each first; of contributions, the one that has lost most.
+
+    Where a column is broken, the output also follows less what goes with that column, and with many rows all of them
+    are beyond doubt.
+    """
     kinds = list(Signal)
-    return sorted(alarms, key=lambda alarm: (kinds.index(alarm.kind), -alarm.evidence, alarm.name))
+    return sorted(alarms, key=lambda alarm: (kinds.index(alarm.kind), -alarm.lost, -alarm.evidence, alarm.name))
