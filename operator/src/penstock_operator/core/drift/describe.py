@@ -44,7 +44,7 @@ def describe(judge: Judge, tallies: Tallies, judged: Judged) -> list[tuple[Descr
     steps = np.stack([_steps(column, judge.frame.width, raw_known[place]) for place, column in
                       enumerate(judge.frame.columns)])  # fmt: skip
     numbers = np.stack([
-        psi, psi - chance, distances.jensen_shannon(live, known), distances.kolmogorov(raw, raw_known),
+        psi, np.maximum(psi - chance, 0), distances.jensen_shannon(live, known), distances.kolmogorov(raw, raw_known),
         distances.hellinger(live, known), distances.wasserstein(raw, raw_known, steps),
     ], axis=-1)  # fmt: skip
     ordered = np.array([column.kind is Kind.NUMERIC for column in judge.frame.columns])
@@ -62,7 +62,7 @@ def _window(frame: Frame, numbers: Floats, present: Floats, p: Floats, moved: Fl
     ranks = np.argsort(np.argsort(-np.abs(moved), kind="stable"), kind="stable") + 1
     described: list[Described] = []
     for place, column in enumerate(frame.columns):
-        values = [float(number) if there else None
+        values = [float(number) if there and np.isfinite(number) else None
                   for number, there in zip(numbers[place], present[place], strict=True)]  # fmt: skip
         contributes = place < len(moved) and values[0] is not None
         described.append(
@@ -96,6 +96,8 @@ def _steps(column: Column, width: int, shares: Floats) -> Floats:
     """Return the distance from each inner edge to the next, in interquartile ranges; tails have no end and none."""
     steps = np.zeros(width)
     inner = np.array(column.edges[1:-1], dtype=np.float64)
+    # The largest number less the smallest may be infinite; of a scale of 1 it is not.
+    inner /= max(1.0, float(np.abs(inner).max(initial=0.0)))
     if column.kind is not Kind.NUMERIC or len(inner) < 2:  # noqa: PLR2004
         return steps
     upto = np.cumsum(shares)[1 : 1 + len(inner)]
