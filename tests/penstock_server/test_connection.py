@@ -121,6 +121,18 @@ async def test_other_connections_profit_from_headers_that_were_parsed(
     assert len(aiohttps_way) == 1
 
 
+async def test_headers_are_known_too_where_bodies_come_in_segments_of_their_own(
+    serve: Serve, connect: Connect, aiohttps_way: list[int]
+) -> None:
+    raw = await connect(await serve(IDENTITY))
+    for number in range(5):
+        whole = request(message(number))
+        end = whole.index(b"\r\n\r\n") + 4
+        await raw.send(whole[:end], whole[end:])
+        assert await raw.value() == number
+    assert len(aiohttps_way) == 2
+
+
 async def test_without_what_it_relies_on_everything_goes_aiohttps_way(
     serve: Serve, connect: Connect, aiohttps_way: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

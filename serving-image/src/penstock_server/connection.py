@@ -237,6 +237,8 @@ class Connection(RequestHandler):
             waiter.set_result(None)
         if between:
             self._missing = self._still_missing(data)
+            if self._missing > 0:
+                self._learn(data)
         elif self._missing > 0:
             self._missing = max(self._missing - len(data), _UNKNOWN)
         self._time_head()
@@ -264,13 +266,22 @@ class Connection(RequestHandler):
         self._messages.clear()
         if self._parser is not None:
             self._parser.message_consumed()
-        if end <= _HEAD_BYTES_MAX:
-            if len(self._heads) >= _HEADS_KEPT:
-                self._heads.clear()
-            self._heads[data[:end]] = head
+        self._remember(data[:end], head)
         # Reading from the payload costs a visit to the parser, and is needed where it has paused the client.
         self._answer(head, payload.read_nowait() if self._reading_paused else data[end + len(_END) :])
         return True
+
+    def _learn(self, data: bytes) -> None:
+        """Remember headers whose body is still to come: many clients send it in a segment of its own, each time."""
+        head = self._exchange.plain_head(self._messages[0][0])
+        if head is not None:
+            self._remember(data[: data.find(_END)], head)
+
+    def _remember(self, lines: bytes, head: PlainHead) -> None:
+        if len(lines) <= _HEAD_BYTES_MAX:
+            if len(self._heads) >= _HEADS_KEPT:
+                self._heads.clear()
+            self._heads[lines] = head
 
     def _still_missing(self, data: bytes) -> int:
         """Return how much of the message that began with ``data`` is still to come, if that is plain."""
