@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from tests.penstock_server import onnx_models
 from tests.penstock_server.conftest import Serve
 
@@ -47,6 +48,33 @@ for count in (3, 1 << 40, 1 << 62, 1 << 26, -5, 1 << 20):
     except RunFailed as error:
         print(count, "fails")
 """
+
+
+HUNGRY = """
+import sys
+from pathlib import Path
+from penstock_server.session import Cancellation, LoadFailed, Session, bound_tensors
+bound_tensors(64 << 20)
+session = Session.load(Path(sys.argv[1]), threads=1, bounded=True)
+try:
+    session.warm_up(Cancellation())
+except LoadFailed as error:
+    print(error.reason, error.permanent, "spec.resources.limits.memory" in str(error))
+"""
+
+
+def test_a_model_without_the_memory_for_one_row_cannot_be_served(tmp_path: Path) -> None:
+    shape = numpy_helper.from_array(np.array([512, 1024, 1024], np.int64), "shape")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["big"]),
+        helper.make_node("ReduceSum", ["big"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    x, y = onnx_models.tensor("x", "FP32", [None]), onnx_models.tensor("y", "FP32", [None])
+    path = tmp_path / "model.onnx"
+    path.write_bytes(onnx_models.model(nodes, [x], [y], initializer=[shape]).SerializeToString())
+    done = subprocess.run([sys.executable, "-c", HUNGRY, str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["OutOfMemory", "True", "True"]
 
 
 def test_a_run_that_wants_more_than_allowed_fails_at_once_and_later_ones_do_not(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     EXTERNAL_DATA_UNSUPPORTED = "ExternalDataUnsupported"
     LOAD_FAILED = "LoadFailed"
     WARMUP_FAILED = "WarmupFailed"
+    OUT_OF_MEMORY = "OutOfMemory"
     STORAGE_FULL = "StorageFull"
     INVALID_CONFIGURATION = "InvalidConfiguration"
     #: What a newer server said that this reader does not know.

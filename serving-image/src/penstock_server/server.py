@@ -146,7 +146,7 @@ class Server:
         try:
             session = await asyncio.to_thread(Session.load, Path(serving.model_path), threads=threads, bounded=True)
         except LoadFailed as error:
-            raise CannotServe(error.reason, str(error), permanent=error.permanent) from error
+            raise _cannot_serve(error) from error
         seconds = time.perf_counter() - started
         self._metrics.loaded(seconds)
         self._log("loaded", seconds=round(seconds, 4))
@@ -189,8 +189,12 @@ class Server:
     async def _warm_up(self, session: Session, pace: Pace) -> None:
         cancellation = Cancellation()
         timer = asyncio.get_running_loop().call_later(_WARM_UP_SECONDS_MAX, cancellation.cancel)
-        warm_up = await asyncio.to_thread(session.warm_up, cancellation)
-        timer.cancel()
+        try:
+            warm_up = await asyncio.to_thread(session.warm_up, cancellation)
+        except LoadFailed as error:
+            raise _cannot_serve(error) from error
+        finally:
+            timer.cancel()
         if warm_up.run_seconds is None:
             # A row of zeros may rightly be refused; real requests will show what is really wrong.
             self._log("warm-up-failed", seconds=round(warm_up.seconds, 4), error=warm_up.error)
@@ -282,3 +286,7 @@ def _version() -> str:
         return version("penstock")
     except PackageNotFoundError:
         return "unknown"
+
+
+def _cannot_serve(error: LoadFailed) -> CannotServe:
+    return CannotServe(error.reason, str(error), permanent=error.permanent)

@@ -147,7 +147,8 @@ class Session:
     def warm_up(self, cancellation: Cancellation) -> WarmUp:
         """Run once with zeros, or with ones where the model fails on zeros, so that first requests are not slow.
 
-        A failure is told, not raised: a model may rightly refuse a row that no client would send.
+        A failure is told, not raised: a model may rightly refuse a row that no client would send. But one that has not
+        the memory for a single row can serve nobody: then LoadFailed is raised.
         """
         started = time.perf_counter()
         elements = sum(math.prod(_smallest(spec.shape)) for spec in self.inputs)
@@ -163,6 +164,9 @@ class Session:
             else:
                 error = None
                 break
+        if error is not None and any(words in error for words in _NO_MEMORY):
+            message = f"the smallest input needs more memory than there is; raise spec.resources.limits.memory: {error}"
+            raise LoadFailed(Reason.OUT_OF_MEMORY, message)
         return WarmUp(seconds=time.perf_counter() - started, error=error, run_seconds=run_seconds)
 
     def _fastest(self, inputs: Mapping[str, Array], cancellation: Cancellation) -> float:
