@@ -1,6 +1,6 @@
 """How often drift on a file cries wolf, and how soon it finds a drift: simulated rows, a few minutes.
 
-    python benchmarks/drift_on_files.py [--references 20] [--runs 40] [--out benchmarks/results/drift_on_files.json]
+    python benchmarks/drift_on_files.py [--references 20] [--runs 20] [--out benchmarks/results/drift_on_files.json]
 
 20 features that correlate at 0.5 and one output that depends on all of them, references of 50,000 rows. The same seeds
 give the same table. Rows are profiled and counted as ``penstock-profile`` and ``kubectl penstock drift`` do it.
@@ -143,7 +143,7 @@ def delay(change: str, alter: Change, goal: int | None, *, window_rows: int, run
             )
         # The change comes anywhere between the ends of longer blocks.
         good = int(rng.integers(40, 60))
-        before, after = rows(rng, good * window_rows), alter(rows(rng, 12_000), rng)
+        before, after = rows(rng, good * window_rows), alter(rows(rng, 8000), rng)
         found = alarms(judge, {key: np.concatenate([before[key], after[key]]) for key in before})
         for place, one in enumerate(found[good:], 1):
             names.update(alarm.name for alarm in one)
@@ -159,14 +159,14 @@ def delay(change: str, alter: Change, goal: int | None, *, window_rows: int, run
 
 
 def _finite(number: float) -> float | None:
-    return number if number < 10**8 else None
+    return round(number) if number < 10**8 else None
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--references", type=int, default=20)
-    parser.add_argument("--windows", type=int, default=1024)
-    parser.add_argument("--runs", type=int, default=40)
+    parser.add_argument("--windows", type=int, default=768)
+    parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/drift_on_files.json"))
     options = parser.parse_args()
     started = time.monotonic()

@@ -30,6 +30,11 @@ class Whitener:
     rows: float
     rows_needed: float
 
+    @property
+    def usable(self) -> bool:
+        """Whether there is another column to foretell one."""
+        return len(self.places) > 1
+
 
 def whitener_of(frame: Frame, reference: Tallies, kurtosis: Floats) -> Whitener:
     """Return it for the columns that vary; with fewer than two there is nothing to foretell."""
@@ -80,7 +85,7 @@ def p_values(whitener: Whitener, tallies: Tallies, columns: int) -> Floats:
     Only one is named: where a column has moved, those that go with it have moved against what it says of them.
     """
     result = np.ones((len(tallies), columns))
-    if len(whitener.places) < 2:  # noqa: PLR2004
+    if not whitener.usable:
         return result
     rows = np.maximum(tallies.test_rows, 1.0)
     means = tallies.cross_sums[:, whitener.crossed] / rows[:, np.newaxis]

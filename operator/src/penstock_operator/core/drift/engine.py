@@ -148,9 +148,10 @@ class Judge:
 
     def _columns(self, tallies: Tallies, level: int) -> Floats:
         rows = float(tallies.rows[0]) if level == 0 else float(self.window_rows * 2**level)
-        alone = univariate.p_values(self.shapes, self.pooled(rows), tallies)
+        others = univariate.CONDITIONAL if self._whitener.usable else 0
+        alone = univariate.p_values(self.shapes, self.pooled(rows), tallies, others=others)
         against = conditional.p_values(self._whitener, tallies, alone.shape[1])
-        return np.minimum(alone, np.minimum(1.0, against * univariate.TESTS))
+        return np.minimum(alone, np.minimum(1.0, against * univariate.weight(others) / univariate.CONDITIONAL))
 
     def _found(
         self,

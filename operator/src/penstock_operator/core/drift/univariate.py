@@ -15,8 +15,9 @@ _GROUPS_MAX = 32
 #: Power divergence with exponent 2/3 (Cressie and Read 1984): nearest to chi-squared far out, where Pearson's
 #: statistic raises three times too many alarms and the likelihood ratio two.
 _EXPONENT = 2 / 3
-#: The tests of a column share its p-value: of shape, location and dispersion, and ``conditional``.
-TESTS = 4
+#: How the tests share a column's p-value: most for the changes that are hardest to see.
+_SHAPE, _LOCATION, _DISPERSION = 2, 4, 3
+CONDITIONAL = 4
 #: Normal tails serve above; below, where a mistake would cost the budget, the exact ones.
 _REFINE_BELOW = 0.02
 _FISHER_BELOW = 0.2
@@ -134,12 +135,23 @@ def _groups(counts: Floats, rows: float) -> list[int]:
     return groups
 
 
-def p_values(reference: Reference, pooled: Pooled, tallies: Tallies) -> Floats:
-    """Return (windows, columns): how likely a difference as large is by chance; 1 for a column without values."""
+def weight(others: int) -> int:
+    """Return the sum of the weights of all tests."""
+    return _SHAPE + _LOCATION + _DISPERSION + others
+
+
+def p_values(reference: Reference, pooled: Pooled, tallies: Tallies, *, others: int = 0) -> Floats:
+    """Return (windows, columns): how likely a difference as large is by chance; 1 for a column without values.
+
+    ``others``: the weight of tests that the caller adds, beside ``weight(0)`` of those here.
+    """
     live, rows = tallies.bins, tallies.bins.sum(axis=-1)
     shape = _shape(pooled, pooled.of(live))
     location, dispersion = (_scored(reference, reference.scores[which], live, rows) for which in (0, 1))
-    combined = np.minimum(1.0, TESTS * np.minimum(shape, np.minimum(location, dispersion)))
+    combined = np.minimum(
+        1.0,
+        weight(others) * np.minimum(shape / _SHAPE, np.minimum(location / _LOCATION, dispersion / _DISPERSION)),
+    )
     twofold = pooled.groups == 2  # noqa: PLR2004
     if twofold.any():
         combined[:, twofold] = _exact(pooled, pooled.of(live), twofold)
