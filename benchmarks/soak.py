@@ -1,8 +1,9 @@
 """Good and bad traffic against a real server with everything on, for ten minutes: its memory has to stay flat.
 
-    python -m benchmarks.soak [--seconds 600] [--warm-up 90] [--niceness 5] [--output benchmarks/results/soak.json]
+    python -m benchmarks.soak [--seconds 600] [--warm-up 240] [--niceness 5] [--output benchmarks/results/soak.json]
 
-What grows with the number of requests shows as a slope of the resident memory after the warm-up. It is estimated over
+What grows with the number of requests shows as a slope of the resident memory after the warm-up, in which caches fill
+and the heap finds its size: half of the growth of the first ten minutes is over after one. The slope is estimated over
 means of ten seconds, so that its standard error means something, and told with twice that error. Exits with 1 when the
 memory grows by more than the limit, when an answer had an unexpected status, or when the server died.
 """
@@ -65,6 +66,14 @@ def slope(samples: Sequence[tuple[float, float]], block_seconds: float = BLOCK_S
     rest = means - means.mean() - estimate * centred
     error = float(np.sqrt(rest @ rest / (len(means) - 2) / spread))
     return Slope(mb_per_hour=estimate, error=2 * error)
+
+
+def means(samples: Sequence[tuple[float, float]], seconds: float) -> list[float]:
+    """Return the mean memory of each stretch of time."""
+    stretches: dict[int, list[float]] = {}
+    for second, megabytes in samples:
+        stretches.setdefault(int(second // seconds), []).append(megabytes)
+    return [round(float(np.mean(stretches[key])), 2) for key in sorted(stretches)]
 
 
 class Server:
@@ -189,7 +198,7 @@ def main() -> int:
     """Soak; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--warm-up", type=float, default=90, help="seconds that do not count (default: 90)")
+    parser.add_argument("--warm-up", type=float, default=240, help="seconds that do not count (default: 240)")
     parser.add_argument("--niceness", type=int, default=5, help="of server and client (default: 5)")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "soak.json")
     options = parser.parse_args()
@@ -224,6 +233,7 @@ def main() -> int:
                     "at_the_end": samples[-1][1],
                     "largest": max(one for _, one in samples),
                     "slope_per_hour": asdict(grows),
+                    "means_of_half_minutes": means(samples, 30),
                 },
                 "passed": good,
             },
