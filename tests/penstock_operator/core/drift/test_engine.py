@@ -159,3 +159,19 @@ def test_a_column_that_was_shuffled_has_lost_its_links_and_has_not_moved() -> No
         *(f"correlation/{pair}" for pair in ("f0~f2", "f1~f2", "f2~f3", "f2~f4", "f2~f5")),
     }
     assert all(found)
+
+
+def test_where_most_columns_move_together_one_that_stays_is_not_named() -> None:
+    rng = np.random.default_rng(8)
+
+    def correlated(size: int) -> Values:
+        shared = rng.normal(size=(size, 1))
+        features = 0.8 * shared + 0.6 * rng.normal(size=(size, 8))
+        return {f"f{place}": features[:, place] for place in range(8)}
+
+    judge = Judge(profile_of(correlated(40_000), ()), window_rows=500, false_alarm_every=1000)
+    live = correlated(12_000)
+    for place in range(7):
+        live[f"f{place}"] += 0.3
+    names = {alarm.name for one in judged(judge, live) for alarm in one}
+    assert names == {f"inputs/f{place}" for place in range(7)}

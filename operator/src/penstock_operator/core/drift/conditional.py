@@ -12,6 +12,9 @@ _INFLATION_MAX = 4.0
 #: Remainders are no normal numbers; the means of so many rows are, as far out as a budget looks.
 _ROWS_MIN = 1000
 _ROWS_PER_KURTOSIS = 100.0
+#: Where many columns have moved together, one that has not is what looks odd. The one that is named must itself have
+#: moved, by so many errors and in the same direction.
+_ALONE_MIN = 2.5
 _RIDGES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
@@ -26,6 +29,7 @@ class Whitener:
     crossed: Places
     places: Places
     means: Floats
+    deviations: Floats
     transform: Floats
     rows: float
     rows_needed: float
@@ -46,6 +50,7 @@ def whitener_of(frame: Frame, reference: Tallies, kurtosis: Floats) -> Whitener:
         crossed=usable,
         places=np.array(frame.crossed, dtype=np.intp)[usable],
         means=means,
+        deviations=np.sqrt(np.diag(covariance)),
         transform=_transform(covariance),
         rows=rows,
         rows_needed=max(_ROWS_MIN, _ROWS_PER_KURTOSIS * float(kurtosis[usable].max(initial=0.0))),
@@ -82,15 +87,19 @@ def _scatter(whitener: Whitener, tallies: Tallies, means: Floats, rows: Floats) 
 def p_values(whitener: Whitener, tallies: Tallies, columns: int) -> Floats:
     """Return (windows, columns): for the column that moved most, how likely that is; 1 for all others.
 
-    Only one is named: where a column has moved, those that go with it have moved against what it says of them.
+    Only one is named: where a column has moved, those that go with it have moved against what it says of them. A column
+    that has not moved by itself is not named at all.
     """
     result = np.ones((len(tallies), columns))
     if not whitener.usable:
         return result
     rows = np.maximum(tallies.test_rows, 1.0)
     means = tallies.cross_sums[:, whitener.crossed] / rows[:, np.newaxis]
-    z = (means - whitener.means) @ whitener.transform.T * np.sqrt(rows / (1 + rows / whitener.rows))[:, np.newaxis]
+    errors = 1 / np.sqrt(rows / (1 + rows / whitener.rows))[:, np.newaxis]
+    z = (means - whitener.means) @ whitener.transform.T / errors
     z /= np.sqrt(np.maximum(1.0, _scatter(whitener, tallies, means, rows)))
+    alone = (means - whitener.means) / whitener.deviations / errors
+    z = np.where(alone * np.sign(z) >= _ALONE_MIN, z, 0.0)
     most = np.abs(z).argmax(axis=1)
     windows = np.arange(len(tallies))
     p = tails.two_sided(z[windows, most])
