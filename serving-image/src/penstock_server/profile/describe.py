@@ -42,14 +42,15 @@ def kind_of(values: Array, datatype: str) -> Kind:
 def numeric(
     values: Array, *, transform: Transform, scored: bool, split_at: float | None = None, **identity: Any
 ) -> Column:
-    """Return the column of numbers; raise UnusableData where there is no finite one.
+    """Return the column of numbers. One without any finite value has a single edge, at 0.
 
     ``split_at`` becomes an edge as well, so that what is above can be told from what is not.
     """
     compared = values.astype(compared_as(identity["datatype"]))
     finite = compared[np.isfinite(compared)] if compared.dtype.kind == "f" else compared
     if not len(finite):
-        raise UnusableData(f"column {identity['name']!r} has no finite value in {len(values)} rows")
+        # Nothing to compare values with, but that they are missing is compared all the same.
+        return Column(kind=Kind.NUMERIC, edges=(0.0,), scores=(0, 0) if scored else (), **identity)
     inner = quantile_edges(finite, QUANTILE_BINS)
     low, high = finite.min(), finite.max()
     edges = sorted({*_native([_below(low), *inner, high]), *_between(split_at, low, high)})
