@@ -17,6 +17,7 @@ MD = Kind.MODEL_DEPLOYMENT
 PERMANENT = frozenset(
     {
         Reason.NOT_ONNX,
+        Reason.OUT_OF_MEMORY,
         Reason.TOO_LARGE,
         Reason.UNKNOWN_OPERATOR,
         Reason.UNSAFE_EXTERNAL_DATA,
