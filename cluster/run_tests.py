@@ -138,7 +138,7 @@ def main() -> None:
     clients = str(ROOT / "tests" / "clients" / "environments.py")
     step("environments of other people's clients", sys.executable, clients, environment=environment)
     fuzzers = str(ROOT / "tests" / "fuzz" / "run.py")
-    step("fuzzers, 20 s each", sys.executable, fuzzers, "--seconds", "20", environment=environment)
+    step("fuzzers, 10 s each", sys.executable, fuzzers, "--seconds", "10", environment=environment)
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0
     statuses: list[int] = []
