@@ -51,9 +51,11 @@ class StoreAccess:
             "timeout": timedelta(seconds=self.timeout_seconds),
             **({"proxy_url": proxy_url} if proxy_url else {}),
         }
+        # Without keys the client would ask the node's metadata service for some.
+        config = self.config if self.signed else {**self.config, "skip_signature": True}
         # TypedDicts there, built up by steps here. Attempts are counted and told in one place for all sources.
         store: Any = self.kind
-        made: Store = store(self.bucket, config=self.config, client_options=client, retry_config={"max_retries": 0})
+        made: Store = store(self.bucket, config=config, client_options=client, retry_config={"max_retries": 0})
         return made
 
 

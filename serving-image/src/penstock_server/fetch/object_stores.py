@@ -42,9 +42,6 @@ def _amazon(bucket: str, credentials: Credentials, timeout_seconds: float) -> St
         }
         if credentials.get("AWS_SESSION_TOKEN"):
             config["session_token"] = credentials.get("AWS_SESSION_TOKEN")
-    else:
-        # Otherwise the client would ask the node's metadata service for credentials.
-        config["skip_signature"] = True
     return StoreAccess(
         kind=S3Store,
         bucket=bucket,
@@ -65,8 +62,6 @@ def _google(bucket: str, credentials: Credentials, timeout_seconds: float) -> St
         key = _service_account(name, credentials.get(name))
         endpoint = endpoint or str(key.get("gcs_base_url") or "")
         config["service_account_key"] = json.dumps(key)
-    else:
-        config["skip_signature"] = True
     if endpoint:
         config["base_url"] = endpoint
     return StoreAccess(
@@ -112,9 +107,6 @@ def _azure(container: str, credentials: Credentials, timeout_seconds: float) -> 
     }
     config |= {field: credentials.get(name) for field, name in keys.items() if credentials.get(name)}
     signed = bool({"account_key", "sas_key", "client_secret"} & set(config))
-    if not signed:
-        # Otherwise the client would ask the node's metadata service for credentials.
-        config["skip_signature"] = True
     if endpoint:
         config["endpoint"] = endpoint
     return StoreAccess(
