@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.routes import Acknowledgement, RouterPod, RouterSample, SplitRoute
+from penstock_operator.core.serving_pods import ServingPod
 
 
 class ClusterUnavailable(Exception):  # noqa: N818
@@ -84,6 +85,13 @@ class RouterStats(Protocol):
 
     async def read(self, namespace: str, pods: Sequence[RouterPod]) -> Sequence[RouterSample]:
         """Read all pods at once; a pod that does not answer within a second is absent from the result."""
+
+
+class ServingPods(Protocol):
+    """What serving pods publish about themselves; ``core.serving_pods.ready_serving_pods`` tells which there are."""
+
+    async def get(self, namespace: str, pod: ServingPod, path: str) -> bytes | None:
+        """Return what one pod answers to GET, or None where it does not: in time, of bounded size, with status 200."""
 
 
 class RolloutObserver(Protocol):
