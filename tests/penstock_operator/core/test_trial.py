@@ -143,6 +143,16 @@ def test_the_policies_of_a_split_share_one_budget() -> None:
     assert [entry["limit"] for entry in judged([guard(), other], {}, ticks(1)).analysis] == [40.0, 40.0]
 
 
+def test_candidates_that_are_judged_at_once_share_one_budget() -> None:
+    assert [entry["limit"] for entry in judged([guard()], {}, ticks(1), budget_share=1 / 4).analysis] == [80.0]
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, float("nan")])
+def test_a_share_of_the_budget_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="budget_share"):
+        judged([guard()], {}, ticks(1), budget_share=share)
+
+
 def test_a_policy_that_cannot_judge_is_an_error_that_does_not_roll_back() -> None:
     missing = PolicyView(name="gone", spec=None, problem="there is no DriftPolicy gone")
     trial = judged([missing, guard()], {}, ticks(1))

@@ -59,19 +59,23 @@ def judge_trial(
     candidate: str,
     ticks: Sequence[Tick],
     alone_after: Sequence[dict[str, Any]] | None = None,
+    budget_share: float = 1.0,
 ) -> Trial | None:
     """Return the trial after some more ticks, or None where there is nothing new to judge.
 
     Evidence about another revision, or about a metric whose definition changed, is left behind.
     ``alone_after`` is the analysis so far when the candidate has all traffic: what compares with the stable can learn
-    nothing more, and what it said last stands.
+    nothing more, and what it said last stands. ``budget_share`` is the part of the false-alarm budget that this
+    candidate may use: 1/N where N are judged at once, so that all trials together keep the budget.
     """
+    if not 0 < budget_share <= 1:
+        raise ValueError(f"budget_share must be above 0 and at most 1, got {budget_share}")
     stands = {(entry["policy"], entry["metric"]): entry for entry in alone_after or ()}
     if not ticks:
         return None
     kept = evidence.get("metrics", {}) if evidence.get("revision") == candidate else {}
     # All policies of a split together take back no more healthy candidates than one alone may.
-    share = 1 / max(1, sum(policy.spec is not None for policy in policies))
+    share = budget_share / max(1, sum(policy.spec is not None for policy in policies))
     findings: list[Finding] = []
     analysis: list[dict[str, Any]] = []
     states: dict[str, Any] = {}
