@@ -20,11 +20,11 @@ from penstock_server.inference import Answer
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
 
-_PATHS = ("/healthz", "/readyz", "/metrics", "/v1/profile")
+_PATHS = ("/healthz", "/readyz", "/metrics", "/v1/profile", "/v1/profile/reference")
 
 
 class TellProfile(Protocol):
-    """Returns the answer of GET /v1/profile, and whether its body is compressed."""
+    """Returns the answer of GET of a path below /v1/profile, and whether its body is compressed."""
 
     def __call__(self, *, accepts_gzip: bool) -> Awaitable[tuple[Answer, bool]]:
         """``accepts_gzip``: whether the client can read a compressed body."""
@@ -36,11 +36,11 @@ class ManagementServer:
     def __init__(self, *, lifecycle: Lifecycle, metrics: Metrics) -> None:
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._profile: TellProfile | None = None
+        self._profiles: dict[str, TellProfile] = {}
 
-    def tell(self, profile: TellProfile) -> None:
-        """Answer GET /v1/profile from now on."""
-        self._profile = profile
+    def tell(self, profile: TellProfile, reference: TellProfile) -> None:
+        """Answer GET /v1/profile and /v1/profile/reference from now on."""
+        self._profiles = {"/v1/profile": profile, "/v1/profile/reference": reference}
 
     def web_server(self, log: ErrorLog) -> web.Server:
         """Return the server to run; needs a running event loop."""
@@ -54,17 +54,18 @@ class ManagementServer:
         if request.path == "/metrics":
             headers = {"Content-Type": prometheus.CONTENT_TYPE, **SERVER_HEADER}
             return web.Response(body=self._metrics.exposition(), headers=headers)
-        if request.path == "/v1/profile":
-            return await self._counts(request)
+        if request.path.startswith("/v1/profile"):
+            return await self._profile(request)
         if request.path == "/readyz" and not self._lifecycle.ready:
             return error_reply(503, NOT_READY[self._lifecycle.state])
         return json_reply({"status": "ok"})
 
-    async def _counts(self, request: web.BaseRequest) -> web.Response:
-        if self._profile is None:
+    async def _profile(self, request: web.BaseRequest) -> web.Response:
+        tell = self._profiles.get(request.path)
+        if tell is None:
             return error_reply(503, NOT_READY[State.LOADING], {"Retry-After": "1"})
         accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-        answer, compressed = await self._profile(accepts_gzip=accepts_gzip)
+        answer, compressed = await tell(accepts_gzip=accepts_gzip)
         headers = {**JSON_HEADERS, "Vary": "Accept-Encoding"}
         if compressed:
             headers["Content-Encoding"] = "gzip"

@@ -71,14 +71,26 @@ class Observation:
         """Return the answer of GET /v1/profile, and whether its body is compressed."""
         return await asyncio.to_thread(self._profile, accepts_gzip=accepts_gzip)
 
+    async def reference(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+        """Return the answer of GET /v1/profile/reference: the profile that is counted against, 404 without one."""
+        return await asyncio.to_thread(self._reference, accepts_gzip=accepts_gzip)
+
     def _profile(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
         try:
             body = self._live.body()
         except Stuck as error:
             return refusal(503, str(error), retry_after_seconds=1), False
-        if accepts_gzip and len(body) >= _GZIP_BYTES_MIN:
-            return Answer(status=200, body=gzip.compress(body, _GZIP_LEVEL, mtime=0)), True
-        return Answer(status=200, body=body), False
+        return _packed(body, accepts_gzip=accepts_gzip)
+
+    def _reference(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+        try:
+            body = self._live.reference()
+        except Stuck as error:
+            return refusal(503, str(error), retry_after_seconds=1), False
+        if body is None:
+            why = self._live.error or "there is no profile beside the model; make one with penstock-profile"
+            return refusal(404, why), False
+        return _packed(body, accepts_gzip=accepts_gzip)
 
     async def label(self, body: bytes) -> Answer:
         """Return the answer of POST /v1/feedback."""
@@ -112,6 +124,12 @@ class Observation:
         for outcome, count in (self._predictions.outcomes if self._predictions else Outcomes()).items():
             log.add_metric([outcome], count)
         yield log
+
+
+def _packed(body: bytes, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+    if accepts_gzip and len(body) >= _GZIP_BYTES_MIN:
+        return Answer(status=200, body=gzip.compress(body, _GZIP_LEVEL, mtime=0)), True
+    return Answer(status=200, body=body), False
 
 
 def _prediction_log(

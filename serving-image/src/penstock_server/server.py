@@ -182,7 +182,7 @@ class Server:
         )
         self._observation = observation
         self._metrics.add(observation.families)
-        self._management.tell(observation.profile)
+        self._management.tell(observation.profile, observation.reference)
         self._model_server.feedback.take_with(observation.label)
         return observation.observers
 

@@ -100,6 +100,8 @@ def test_requests_are_counted_against_the_profile_beside_the_model(start: Start)
     got = served.snapshot()
     assert got.counts == served.profile.counts
     assert (got.requests, got.errors) == (60, {"400": 1})
+    with urllib.request.urlopen(served.management_url + "/v1/profile/reference", timeout=10) as response:
+        assert parse(response.read()) == served.profile
 
 
 def test_a_damaged_profile_never_stops_serving(start: Start) -> None:
@@ -108,6 +110,11 @@ def test_a_damaged_profile_never_stops_serving(start: Start) -> None:
     message = served.counts()
     assert "profile.json: its counts: 'rows' must hold whole numbers" in message["profileError"]
     assert message["plain"]["rows"] == 1
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(served.management_url + "/v1/profile/reference", timeout=10)
+    with refused.value:
+        assert refused.value.code == 404
+        assert "'rows' must hold whole numbers" in json.load(refused.value)["error"]
     with urllib.request.urlopen(served.management_url + "/metrics", timeout=10) as response:
         assert re.search(r"^penstock_profile_unusable\{.*\} 1\.0$", response.read().decode(), re.MULTILINE)
 

@@ -106,6 +106,12 @@ class LiveProfile:
             message = self._message()
         return orjson.dumps(message)
 
+    def reference(self) -> bytes | None:
+        """Return the profile that is counted against, as a file holds it; None without one. Raises Stuck."""
+        with self._turn():
+            profile = self._reference.profile if self._reference else None
+        return None if profile is None else profile.to_json().encode()
+
     def label(self, body: bytes) -> bytes:
         """Count labels that have come, and return the answer to them; raise BadFeedback or Stuck."""
         labels = decode(body)
