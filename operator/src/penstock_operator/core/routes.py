@@ -1,6 +1,15 @@
-"""What the router is asked to do: one listener for each split, weights over revisions."""
+"""What the router is asked to do: one listener for each split, and where its requests go."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+_PERCENT = 100
+#: RFC 9110's token in lower case. Routers refuse requests that have underscores in header names.
+_HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: These never reach a match: Envoy keeps the first apart, and takes the others away.
+_RESERVED_HEADERS = ("host", "x-penstock-", "x-envoy-")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,12 +18,87 @@ class Backend:
 
     ``weight`` is in percent; 0 keeps the revision's cluster warm (resolved and health-checked) without traffic.
     ``host`` is the DNS name of the revision's headless Service.
+
+    ``keys_from`` matters with stickiness only: of the hundred equal parts that all keys fall into, this revision takes
+    its share from this part upwards, past those of others. So its keys stay where they are while weights change, and
+    come out of what backends without ``keys_from`` have.
     """
 
     revision: str
     host: str
     port: int
     weight: int
+    keys_from: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a part that does not exist."""
+        if self.keys_from is not None and not 0 <= self.keys_from < _PERCENT:
+            raise ValueError(f"keys_from of {self.revision} must be 0 to {_PERCENT - 1}, got {self.keys_from}")
+
+
+class MatchKind(StrEnum):
+    """How a header's value is compared."""
+
+    EXACT = "Exact"
+    PREFIX = "Prefix"
+    PRESENT = "Present"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderMatch:
+    """Requests with such a header go to ``revision``, whatever the weights. ``value`` is empty for PRESENT."""
+
+    header: str
+    kind: MatchKind
+    value: str = ""
+    revision: str
+
+    def __post_init__(self) -> None:
+        """Refuse what no request can fulfil."""
+        check_header_name(self.header)
+        if self.kind is MatchKind.PRESENT and self.value:
+            raise ValueError(f"a match for the presence of {self.header} takes no value, got {self.value!r}")
+        if self.kind is not MatchKind.PRESENT and not self.value:
+            raise ValueError(f"a match for {self.header} needs a value; for any value match its presence")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderKey:
+    """Requests with the same value of a header go to the same revision; those without it are spread by weight."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        """Refuse a name that no request can have."""
+        check_header_name(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CookieKey:
+    """Requests with the same cookie go to the same revision; who has none is given one for ``ttl_seconds``."""
+
+    name: str
+    ttl_seconds: int
+
+    def __post_init__(self) -> None:
+        """Refuse what browsers would not keep."""
+        if not _COOKIE_NAME.fullmatch(self.name):
+            raise ValueError(f"{self.name!r} is no name of a cookie; use letters, digits, - and _")
+        if self.ttl_seconds < 1:
+            raise ValueError(f"a cookie must live for at least a second, got {self.ttl_seconds}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mirror:
+    """Copies of ``percent`` of the requests that are spread by weight go to ``revision``, whose answers are dropped."""
+
+    revision: str
+    percent: int
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none."""
+        if not 0 <= self.percent <= _PERCENT:
+            raise ValueError(f"mirror {self.revision}: percent must be 0 to {_PERCENT}, got {self.percent}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +106,9 @@ class SplitRoute:
     """One endpoint: the router pods listen on ``port`` and spread requests over ``backends`` by weight.
 
     The weights of the backends sum to 100. ``request_timeout_seconds`` is the router's own, longer than the pods'.
+
+    ``matches`` come before weights, the first that fits wins. ``stickiness`` says which requests stay together.
+    ``mirrors`` copy requests that no match took. Every revision that these name is one of ``backends``.
     """
 
     namespace: str
@@ -29,12 +116,46 @@ class SplitRoute:
     port: int
     backends: tuple[Backend, ...]
     request_timeout_seconds: float
+    matches: tuple[HeaderMatch, ...] = ()
+    stickiness: HeaderKey | CookieKey | None = None
+    mirrors: tuple[Mirror, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse weights that would lose requests."""
+        """Refuse weights that would lose requests, and names of what is not there."""
+        name = f"{self.namespace}/{self.split}"
         total = sum(backend.weight for backend in self.backends)
-        if total != 100 or any(backend.weight < 0 for backend in self.backends):  # noqa: PLR2004
-            raise ValueError(f"weights of {self.namespace}/{self.split} must be >= 0 and sum to 100, got {total}")
+        if total != _PERCENT or any(backend.weight < 0 for backend in self.backends):
+            raise ValueError(f"weights of {name} must be >= 0 and sum to {_PERCENT}, got {total}")
+        revisions = [backend.revision for backend in self.backends]
+        if len(set(revisions)) != len(revisions):
+            raise ValueError(f"backends of {name} name a revision twice: {', '.join(sorted(revisions))}")
+        for what, named in (
+            ("match", [match.revision for match in self.matches]),
+            ("mirror", [mirror.revision for mirror in self.mirrors]),
+        ):
+            unknown = sorted(set(named) - set(revisions))
+            if unknown:
+                raise ValueError(f"{what} of {name}: {', '.join(unknown)} is not one of its backends; "
+                                 f"add it with weight 0")  # fmt: skip
+        mirrored = [mirror.revision for mirror in self.mirrors]
+        if len(set(mirrored)) != len(mirrored):
+            raise ValueError(f"mirrors of {name} name a revision twice: {', '.join(sorted(mirrored))}")
+
+
+def check_header_name(name: str) -> None:
+    """Raise ValueError where no request that reaches a route can have a header of this name.
+
+    >>> check_header_name("x_beta")
+    Traceback (most recent call last):
+    ...
+    ValueError: header 'x_beta': use lower-case letters, digits and -; routers refuse requests with underscores in names
+    """
+    if not _HEADER_NAME.fullmatch(name):
+        raise ValueError(
+            f"header {name!r}: use lower-case letters, digits and -; routers refuse requests with underscores in names"
+        )
+    if name.startswith(_RESERVED_HEADERS):
+        raise ValueError(f"header {name!r} is the router's own; choose another, such as x-beta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +211,14 @@ class RevisionCounters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterSample:
-    """All counters of one router process at one moment. ``boot`` tells its incarnations apart."""
+    """All counters of one router process at one moment. ``boot`` tells its incarnations apart.
+
+    By (split, revision), and by how requests came there: ``counters`` are of those that were spread by weight, which
+    alone can be compared between revisions; ``matched`` of those that a header sent there; ``mirrored`` of copies.
+    """
 
     pod: str
     boot: str
     counters: dict[tuple[str, str], RevisionCounters]
-    """By (split, revision)."""
+    matched: dict[tuple[str, str], RevisionCounters] = field(default_factory=dict)
+    mirrored: dict[tuple[str, str], RevisionCounters] = field(default_factory=dict)
