@@ -55,6 +55,10 @@ def limit_of_errors(limit: str) -> Change:
     return {"spec.metrics": [{"name": "errors", "source": "ErrorRate", "limit": limit}]}
 
 
+def actions(*entries: dict[str, Any]) -> Change:
+    return {"spec.actions": list(entries)}
+
+
 LONGEST = "a" * 46
 CASES = {
     "a deployment's name is too long": Case(
@@ -392,6 +396,72 @@ CASES = {
         said="write a share between 0 and 1, such as 0.005",
         invalid=metric(acceptDifference=5),
         valid=metric(acceptDifference=1),
+    ),
+    "a rollback for what hits every revision": Case(
+        kind=DPOL,
+        said="Rollback and Pause are about a revision: add when: AttributableToRevision",
+        invalid=actions({"signals": ["Metrics", "Outputs"], "do": ["Rollback"]}),
+        valid=actions({"signals": ["Metrics", "Outputs"], "when": "AttributableToRevision", "do": ["Rollback"]}),
+    ),
+    "more windows than there are": Case(
+        kind=DPOL,
+        said="windows must not be above of",
+        invalid=actions({"signals": ["Inputs"], "confirm": {"windows": 3, "of": 2}, "do": ["Alert"]}),
+        valid=actions({"signals": ["Inputs"], "confirm": {"windows": 2, "of": 2}, "do": ["Alert"]}),
+    ),
+    "a training that nobody described": Case(
+        kind=DPOL,
+        said="the action Retrain needs spec.retrain, such as retrain: {cronJob: fraud-train}",
+        invalid=actions({"signals": ["Inputs"], "do": ["Retrain"]}),
+        valid={**actions({"signals": ["Inputs"], "do": ["Retrain"]}), "spec.retrain": {"cronJob": "fraud-train"}},
+    ),
+    "a training in two ways": Case(
+        kind=DPOL,
+        said="say how: either cronJob: NAME",
+        invalid={"spec.retrain": {"cronJob": "fraud-train", "webhook": {"url": "https://ci.example.com"}}},
+        valid={"spec.retrain": {"webhook": {"url": "https://ci.example.com", "secretName": "ci"}}},
+    ),
+    "a password in a webhook": Case(
+        kind=DPOL,
+        said="a user, password or token goes into a Secret that secretName names",
+        invalid={"spec.alert": {"webhook": {"url": "https://jane:secret@alerts.example.com/"}}},
+        valid={"spec.alert": {"webhook": {"url": "http://alertmanager.monitoring.svc:9093/api/v2/alerts"}}},
+    ),
+    "a webhook that is a file": Case(
+        kind=DPOL,
+        said="write http(s)://host/path",
+        invalid={"spec.retrain": {"webhook": {"url": "file:///etc/passwd"}}},
+        valid={"spec.retrain": {"webhook": {"url": "https://ci.example.com/hooks/train"}}},
+    ),
+    "a cooldown without a unit": Case(
+        kind=DPOL,
+        said="write a number with a unit, such as 30m, 24h or 1h30m",
+        invalid={"spec.retrain": {"cronJob": "train", "cooldown": "24"}},
+        valid={"spec.retrain": {"cronJob": "train", "cooldown": "1h30m"}},
+    ),
+    "a cooldown of a quarter": Case(
+        kind=DPOL,
+        said="must be at most 720h, which is 30 days",
+        invalid={"spec.retrain": {"cronJob": "train", "cooldown": "2160h"}},
+        valid={"spec.retrain": {"cronJob": "train", "cooldown": "720h"}},
+    ),
+    "a repetition without a unit": Case(
+        kind=DPOL,
+        said="write a number with a unit, such as 1m, 5m or 1h",
+        invalid={"spec.alert": {"webhook": {"url": "https://alerts.example.com", "repeatEvery": "60"}}},
+        valid={"spec.alert": {"webhook": {"url": "https://alerts.example.com", "repeatEvery": "1m"}}},
+    ),
+    "a repetition every second": Case(
+        kind=DPOL,
+        said="must be at least 10s and at most 24h",
+        invalid={"spec.alert": {"webhook": {"url": "https://alerts.example.com", "repeatEvery": "1s"}}},
+        valid={"spec.alert": {"webhook": {"url": "https://alerts.example.com", "repeatEvery": "10s"}}},
+    ),
+    "a mute that ends before it begins": Case(
+        kind=DPOL,
+        said="from must be before until",
+        invalid={"spec.mute": [{"from": "2026-12-24T18:00:00Z", "until": "2026-12-24T18:00:00+01:00"}]},
+        valid={"spec.mute": [{"from": "2026-12-24T18:00:00+01:00", "until": "2026-12-24T18:00:00Z"}]},
     ),
 }
 

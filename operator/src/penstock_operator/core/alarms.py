@@ -29,7 +29,8 @@ class Alarm:
     ``evidence`` holds these numbers by name (``psi``, ``rows``, ``evidence``, ``contribution``), finite ones only;
     ``evidence["evidence"]`` is by how many orders of magnitude the limit of chance was passed.
     ``attributable``: whether the revision can be blamed, because another one had none of it on the same traffic at the
-    same time. Input drift never is.
+    same time. Input drift never is. ``seen``: the last judged windows of this signal, at most 16, newest last, "1"
+    where it was beyond its limit and "0" where it was not; actions are confirmed by it (two of the last three).
     """
 
     signal: SignalClass
@@ -41,3 +42,4 @@ class Alarm:
     message: str
     evidence: Mapping[str, float] = field(default_factory=dict)
     attributable: bool = False
+    seen: str = "1"

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from penstock_operator.api.duration import Duration, parse_duration
 from penstock_operator.api.model import ApiModel
 
 KIND = "DriftPolicy"
@@ -37,11 +38,68 @@ class Metric(ApiModel):
     critical: bool = False
 
 
+SignalName = Literal["Metrics", "Inputs", "Outputs", "Correlation", "Contribution", "DataQuality", "Performance"]
+
+
+class Confirm(ApiModel):
+    """How often an alarm must be seen before something follows."""
+
+    windows: int
+    of: int
+
+
 class Action(ApiModel):
     """What follows when a signal class breaches."""
 
-    signals: list[Literal["Metrics"]]
-    do: list[Literal["Rollback", "Alert"]]
+    signals: list[SignalName]
+    when: Literal["Always", "AttributableToRevision"] = "Always"
+    confirm: Confirm | None = None
+    do: list[Literal["Rollback", "Pause", "Retrain", "Alert"]]
+
+
+class Webhook(ApiModel):
+    """An HTTP endpoint that is told, with the Secret that opens it."""
+
+    url: str
+    secret_name: str | None = None
+
+
+class Retrain(ApiModel):
+    """How a model is trained again: a Job from a CronJob's template, or somebody who is told."""
+
+    cron_job: str | None = None
+    webhook: Webhook | None = None
+    cooldown: Duration = parse_duration("24h")
+    max_per_month: int = 4
+
+
+class AlertWebhook(Webhook):
+    """An endpoint that takes alerts as Alertmanager does."""
+
+    repeat_every: Duration = parse_duration("5m")
+
+
+class Alert(ApiModel):
+    """Who is told beside Events and metrics."""
+
+    webhook: AlertWebhook | None = None
+
+
+class Mute(ApiModel):
+    """A time in which nobody is told and nothing is trained."""
+
+    start: str = Field(alias="from")
+    until: str
+    reason: str | None = None
+
+
+def _default_actions() -> list[Action]:
+    return [
+        Action(signals=["Metrics"], do=["Rollback", "Alert"]),
+        Action(
+            signals=["Inputs", "Outputs", "Correlation", "Contribution", "DataQuality", "Performance"], do=["Alert"]
+        ),
+    ]
 
 
 class DriftPolicySpec(ApiModel):
@@ -50,4 +108,8 @@ class DriftPolicySpec(ApiModel):
     target: Target
     false_alarms: FalseAlarms = FalseAlarms()
     metrics: list[Metric]
-    actions: list[Action] = Field(default_factory=lambda: [Action(signals=["Metrics"], do=["Rollback", "Alert"])])
+    actions: list[Action] = Field(default_factory=_default_actions)
+    retrain: Retrain | None = None
+    alert: Alert | None = None
+    mute: list[Mute] = Field(default_factory=list)
+    dry_run: bool = False
