@@ -1,7 +1,8 @@
-"""What one tick counted: requests, errors and latencies of each arm."""
+"""What one tick brought: requests, errors and latencies of each arm, and what other sources said."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,12 +54,58 @@ class ArmCounts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a source said of one metric at one moment, or why it said nothing.
+
+    ``absent`` tells why there is no value (nothing happened), ``problem`` why there can be none (an outage, a wrong
+    query). The same reading may be shown to the judge many times: by ``at`` it counts once.
+    """
+
+    at: float
+    stable: float | None = None
+    candidate: float | None = None
+    absent: str = ""
+    problem: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number: in a mean it would make the whole one no number."""
+        if not all(math.isfinite(value) for value in (self.at, self.stable or 0.0, self.candidate or 0.0)):
+            raise ValueError(f"a reading must be finite, got {self.stable} and {self.candidate} at {self.at}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shadowed:
+    """What a tick's comparison of answers to the same requests found: ``n`` compared, ``disagreements`` of them.
+
+    ``score_difference`` and ``latency_difference`` are means over them, candidate less stable: of scores, which count
+    by their distance, and of seconds.
+    """
+
+    n: int
+    disagreements: int
+    score_difference: float = 0.0
+    latency_difference: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no comparison can give."""
+        if not 0 <= self.disagreements <= self.n:
+            raise ValueError(f"disagreements must be between 0 and n ({self.n}), got {self.disagreements}")
+        if not (math.isfinite(self.score_difference) and math.isfinite(self.latency_difference)):
+            raise ValueError("differences must be finite")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """Counts of one tick alone, ``at`` in Unix seconds. An arm is None where nothing could be read of it."""
+    """Counts of one tick alone, ``at`` in Unix seconds. An arm is None where nothing could be read of it.
+
+    ``readings`` are the last ones of other sources by metric; ``shadowed`` is what was compared in this tick.
+    """
 
     at: float
     stable: ArmCounts | None
     candidate: ArmCounts | None
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    shadowed: Shadowed | None = None
 
     def __post_init__(self) -> None:
         """Refuse a time that cannot be ordered."""

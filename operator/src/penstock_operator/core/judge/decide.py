@@ -3,17 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from penstock_operator.core.judge import error_rate, histogram, latency, wording
+from penstock_operator.core.judge import error_rate, histogram, latency, mean, wording
 from penstock_operator.core.judge.advance import evidence_against, evidence_for
-from penstock_operator.core.judge.counts import ArmCounts, Tick
+from penstock_operator.core.judge.counts import ArmCounts, Reading, Tick
 from penstock_operator.core.judge.eprocess import ACCEPTANCE_LIMIT, DISPLAY_MAX
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
 from penstock_operator.core.judge.latency import CannotJudge
 from penstock_operator.core.judge.metrics import (
+    CountedMetric,
+    DisagreementAgainstLimit,
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
     LatencyAgainstLimit,
     LatencyAgainstStable,
+    MeanAgainstLimit,
+    MeanAgainstStable,
+    MeanMetric,
     Metric,
     definition_of,
 )
@@ -78,21 +83,46 @@ def judge_tick(metric: Metric, state: EvidenceState, tick: Tick, *, limit: float
         raise EvidenceRefused(f"{metric.name}: evidence about {state.definition} cannot judge {definition_of(metric)}")
     if not limit > 1:
         raise ValueError(f"{metric.name}: limit must be above 1, got {limit}")
+    if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
+        return _judge_reading(metric, state, tick.readings.get(metric.name), limit=limit)
     if reason := _missing(metric, state, tick):
         return state, _judgement(metric, state, limit, Verdict.NO_DATA, reason)
     try:
         advanced = replace(_advance(metric, state, tick), last_at=tick.at)
     except CannotJudge as error:
         return state, _judgement(metric, state, limit, Verdict.ERROR, str(error))
-    verdict = _verdict(advanced, limit)
-    judgement = _judgement(metric, advanced, limit, verdict, "")
-    return advanced, replace(judgement, message=wording.sentence(metric, advanced, judgement))
+    return advanced, _worded(metric, advanced, limit)
 
 
-def _missing(metric: Metric, state: EvidenceState, tick: Tick) -> str:
+def _judge_reading(
+    metric: MeanMetric, state: EvidenceState, reading: Reading | None, *, limit: float
+) -> tuple[EvidenceState, Judgement]:
+    """Judge a source that has its own pace: between two readings what the last one came to stands."""
+    if reading is None:
+        return state, _judgement(metric, state, limit, Verdict.NO_DATA, "its source has not answered yet")
+    if reading.problem:
+        return state, _judgement(metric, state, limit, Verdict.ERROR, reading.problem)
+    if reading.absent:
+        return state, _judgement(metric, state, limit, Verdict.NO_DATA, reading.absent)
+    if state.last_at is None or reading.at > state.last_at:
+        try:
+            state = replace(mean.advanced(metric, state, reading), last_at=reading.at)
+        except CannotJudge as error:
+            return state, _judgement(metric, state, limit, Verdict.ERROR, str(error))
+    return state, _worded(metric, state, limit)
+
+
+def _worded(metric: Metric, state: EvidenceState, limit: float) -> Judgement:
+    judgement = _judgement(metric, state, limit, _verdict(state, limit), "")
+    return replace(judgement, message=wording.sentence(metric, state, judgement))
+
+
+def _missing(metric: CountedMetric | DisagreementAgainstLimit, state: EvidenceState, tick: Tick) -> str:
     """Return why the tick has nothing for the metric, or an empty string."""
     if state.last_at is not None and tick.at <= state.last_at:
         return f"a tick at {tick.at:.0f} or later was counted already"
+    if isinstance(metric, DisagreementAgainstLimit):
+        return "" if tick.shadowed is not None and tick.shadowed.n else "no answers were compared in this tick"
     if not _requests(metric, tick.candidate):
         return "no requests of the candidate in this tick"
     if isinstance(metric, ErrorRateAgainstStable | LatencyAgainstStable) and not _requests(metric, tick.stable):
@@ -100,14 +130,19 @@ def _missing(metric: Metric, state: EvidenceState, tick: Tick) -> str:
     return ""
 
 
-def _requests(metric: Metric, arm: ArmCounts | None) -> int:
+def _requests(metric: CountedMetric, arm: ArmCounts | None) -> int:
     if arm is None:
         return 0
     judges_latency = isinstance(metric, LatencyAgainstLimit | LatencyAgainstStable)
     return arm.latency.total if judges_latency and arm.latency is not None else arm.requests
 
 
-def _advance(metric: Metric, state: EvidenceState, tick: Tick) -> EvidenceState:
+def _advance(metric: CountedMetric | DisagreementAgainstLimit, state: EvidenceState, tick: Tick) -> EvidenceState:
+    if isinstance(metric, DisagreementAgainstLimit):
+        if tick.shadowed is None:  # _missing says NoData of it
+            raise CannotJudge("no answers were compared in this tick")
+        counted = ArmCounts(requests=tick.shadowed.n, errors=tick.shadowed.disagreements)
+        return error_rate.against_limit(metric, state, counted)
     if tick.candidate is None:  # _missing says NoData of it
         raise CannotJudge("there is no candidate in this tick")
     match metric:
@@ -149,7 +184,9 @@ def _judgement(metric: Metric, state: EvidenceState, limit: float, verdict: Verd
 def _summary(metric: Metric, state: EvidenceState, totals: ArmTotals) -> ArmSummary | None:
     if not totals.requests:
         return None
-    if isinstance(metric, ErrorRateAgainstStable | ErrorRateAgainstLimit):
+    if isinstance(metric, ErrorRateAgainstStable | ErrorRateAgainstLimit | DisagreementAgainstLimit):
         return ArmSummary(n=totals.requests, value=totals.errors / totals.requests)
+    if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
+        return ArmSummary(n=totals.requests, value=totals.total / totals.requests)
     seconds = histogram.quantile_seconds(state.le, totals.latency, metric.quantile)
     return ArmSummary(n=totals.requests, value=seconds)

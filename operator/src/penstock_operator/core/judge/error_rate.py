@@ -6,7 +6,11 @@ from penstock_operator.core.judge import likelihood
 from penstock_operator.core.judge.advance import advance
 from penstock_operator.core.judge.counts import ArmCounts
 from penstock_operator.core.judge.likelihood import Events
-from penstock_operator.core.judge.metrics import ErrorRateAgainstLimit, ErrorRateAgainstStable
+from penstock_operator.core.judge.metrics import (
+    DisagreementAgainstLimit,
+    ErrorRateAgainstLimit,
+    ErrorRateAgainstStable,
+)
 from penstock_operator.core.judge.state import ArmTotals, EvidenceState
 
 
@@ -31,7 +35,9 @@ def against_stable(
     )
 
 
-def against_limit(metric: ErrorRateAgainstLimit, state: EvidenceState, candidate: ArmCounts) -> EvidenceState:
+def against_limit(
+    metric: ErrorRateAgainstLimit | DisagreementAgainstLimit, state: EvidenceState, candidate: ArmCounts
+) -> EvidenceState:
     """Return the evidence after one tick in which the candidate had requests."""
     here = Events(n=candidate.requests, events=candidate.errors)
     worse = likelihood.log_worse_than_limit(here, limit=metric.limit)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,67 @@ class LatencyAgainstStable:
         _require_ratio(self.name, "accept_ratio", self.accept_ratio)
 
 
-Metric = ErrorRateAgainstStable | ErrorRateAgainstLimit | LatencyAgainstLimit | LatencyAgainstStable
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanAgainstStable:
+    """The mean of what a source says of the candidate against what it says of the stable at the same moments.
+
+    With ``higher_is_better`` it is worse below ``tolerate_ratio`` times the stable's mean, a ratio of at most 1; else
+    above it, a ratio of at least 1. ``accept_ratio`` is the other bound, of the same kind: good enough to promote.
+    ``asked`` tells the question, so that evidence about another one is left behind.
+    """
+
+    name: str
+    tolerate_ratio: float
+    accept_ratio: float
+    higher_is_better: bool = False
+    asked: str = ""
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse ratios on the wrong side of 1."""
+        for field, ratio in (("tolerate_ratio", self.tolerate_ratio), ("accept_ratio", self.accept_ratio)):
+            if self.higher_is_better and not 0 < ratio <= 1:
+                raise ValueError(f"{self.name}: {field} must be above 0 and at most 1, such as 0.95; got {ratio}")
+            if not self.higher_is_better:
+                _require_ratio(self.name, field, ratio)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanAgainstLimit:
+    """The mean of what a source says of the candidate against a fixed ``limit`` in the source's own unit.
+
+    ``unit`` is only told: seconds are shown as times. ``asked`` as in MeanAgainstStable.
+    """
+
+    name: str
+    limit: float
+    higher_is_better: bool = False
+    unit: Literal["", "seconds"] = ""
+    asked: str = ""
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that is no number."""
+        if not math.isfinite(self.limit):
+            raise ValueError(f"{self.name}: limit must be a finite number, got {self.limit}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisagreementAgainstLimit:
+    """The share of shadowed requests that the candidate answers otherwise than the stable, against a ``limit``."""
+
+    name: str
+    limit: float
+    critical: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that is no share."""
+        _require_open_share(self.name, "limit", self.limit)
+
+
+CountedMetric = ErrorRateAgainstStable | ErrorRateAgainstLimit | LatencyAgainstLimit | LatencyAgainstStable
+MeanMetric = MeanAgainstStable | MeanAgainstLimit
+Metric = CountedMetric | MeanMetric | DisagreementAgainstLimit
 
 
 def definition_of(metric: Metric) -> str:
@@ -103,7 +164,15 @@ def definition_of(metric: Metric) -> str:
             parameters = (metric.quantile, metric.limit_seconds)
         case LatencyAgainstStable():
             parameters = (metric.quantile, metric.tolerate_ratio, metric.accept_ratio)
-    return "/".join((type(metric).__name__, *(f"{parameter:.9g}" for parameter in parameters)))
+        case MeanAgainstStable():
+            parameters = (metric.tolerate_ratio, metric.accept_ratio)
+        case MeanAgainstLimit() | DisagreementAgainstLimit():
+            parameters = (metric.limit,)
+    if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
+        asked = f"/{'Higher' if metric.higher_is_better else 'Lower'}IsBetter/{metric.asked}"
+    else:
+        asked = ""
+    return "/".join((type(metric).__name__, *(f"{parameter:.9g}" for parameter in parameters))) + asked
 
 
 def _require_ratio(name: str, field: str, value: float) -> None:

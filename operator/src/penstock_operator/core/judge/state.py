@@ -6,9 +6,19 @@ from typing import Any, Self
 
 from penstock_operator.core.judge.histogram import Comparison
 from penstock_operator.core.judge.likelihood import BETTER_BY, WORSE_BY
-from penstock_operator.core.judge.metrics import ErrorRateAgainstStable, Metric, definition_of
+from penstock_operator.core.judge.metrics import (
+    ErrorRateAgainstStable,
+    MeanAgainstLimit,
+    MeanAgainstStable,
+    Metric,
+    definition_of,
+)
+from penstock_operator.core.judge.series import NO_SERIES, Series
 
 _SCHEMA = 2
+_DIGITS = 6
+#: A mean that looks very good has evidence against it of about nothing; its logarithm must stay a number.
+_EVIDENCE_MIN = 1e-12
 
 
 class EvidenceRefused(ValueError):  # noqa: N818
@@ -17,11 +27,15 @@ class EvidenceRefused(ValueError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmTotals:
-    """All that was counted of one arm: requests, errors, and where latency is judged ``latency``, counts by bucket."""
+    """All that was counted of one arm: requests, errors, and where latency is judged ``latency``, counts by bucket.
+
+    Where a mean is judged, ``requests`` counts readings and ``total`` is their sum.
+    """
 
     requests: int = 0
     errors: int = 0
     latency: tuple[int, ...] = ()
+    total: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +49,7 @@ class EvidenceState:
     ``in_favour``: log wealth for the candidate, one number for each guess.
     ``le`` and ``comparisons``: the histogram's edges in seconds and which of them are compared; frozen once chosen,
     so that no tick is judged by a choice that it had a part in.
+    ``series``: the readings of a mean; its ``against`` and ``in_favour`` then hold one number each, what they come to.
     """
 
     definition: str
@@ -46,6 +61,7 @@ class EvidenceState:
     candidate: ArmTotals = ArmTotals()
     le: tuple[float, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    series: Series = NO_SERIES
 
     @classmethod
     def fresh(cls, metric: Metric) -> Self:
@@ -54,7 +70,7 @@ class EvidenceState:
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON types; ``from_json`` gives back an equal state."""
-        return {
+        wire: dict[str, Any] = {
             "schema": _SCHEMA,
             "definition": self.definition,
             "lastAt": self.last_at,
@@ -66,6 +82,7 @@ class EvidenceState:
             "le": list(self.le),
             "comparisons": [[each.candidate, each.stable, each.share] for each in self.comparisons],
         }
+        return wire | ({"series": _series_to_json(self.series)} if self.series != NO_SERIES else {})
 
     @classmethod
     def from_json(cls, data: object, metric: Metric) -> Self:
@@ -94,6 +111,7 @@ class EvidenceState:
                     Comparison(candidate=_count(candidate), stable=_count(stable), share=_finite(share))
                     for candidate, stable, share in data["comparisons"]
                 ),
+                series=_series_from_json(data.get("series", {})),
             )
             state._require_fitting_shapes(metric)
         except (KeyError, TypeError, ValueError) as error:
@@ -103,12 +121,16 @@ class EvidenceState:
         return state
 
     def _require_fitting_shapes(self, metric: Metric) -> None:
-        guesses = (len(WORSE_BY),) * (max(1, len(self.comparisons)) if self.ticks else 0)
+        is_mean = isinstance(metric, MeanAgainstStable | MeanAgainstLimit)
+        guesses = (1 if is_mean else len(WORSE_BY),) * (max(1, len(self.comparisons)) if self.ticks else 0)
         if tuple(len(logs) for logs in self.against) != guesses:
             raise ValueError(f"against should hold {guesses} numbers")
         bounds = 2 if isinstance(metric, ErrorRateAgainstStable) else 1
-        if len(self.in_favour) != (bounds * len(BETTER_BY) if self.ticks else 0):
-            raise ValueError(f"inFavour should hold {bounds * len(BETTER_BY)} numbers")
+        expected = 1 if is_mean else bounds * len(BETTER_BY)
+        if len(self.in_favour) != (expected if self.ticks else 0):
+            raise ValueError(f"inFavour should hold {expected} numbers")
+        if self.series != NO_SERIES and not is_mean:
+            raise ValueError("series belongs to a mean")
         buckets = len(self.le) + 1 if self.le else 0
         if any(len(totals.latency) not in {0, buckets} for totals in (self.stable, self.candidate)):
             raise ValueError(f"latency should hold {buckets} counts")
@@ -117,7 +139,8 @@ class EvidenceState:
 
 
 def _totals_to_json(totals: ArmTotals) -> dict[str, Any]:
-    return {"requests": totals.requests, "errors": totals.errors, "latency": list(totals.latency)}
+    wire: dict[str, Any] = {"requests": totals.requests, "errors": totals.errors, "latency": list(totals.latency)}
+    return wire | ({"total": totals.total} if totals.total else {})
 
 
 def _totals_from_json(data: dict[str, Any]) -> ArmTotals:
@@ -125,6 +148,28 @@ def _totals_from_json(data: dict[str, Any]) -> ArmTotals:
         requests=_count(data["requests"]),
         errors=_count(data["errors"]),
         latency=tuple(_count(count) for count in data["latency"]),
+        total=_finite(data.get("total", 0.0)),
+    )
+
+
+def kept_log(evidence: float) -> float:
+    """Return evidence as a rounded logarithm, the form in which it is kept."""
+    return round(math.log(max(evidence, _EVIDENCE_MIN)), _DIGITS)
+
+
+def _series_to_json(series: Series) -> dict[str, Any]:
+    return {
+        "pending": [list(pair) for pair in series.pending],
+        "batches": [list(pair) for pair in series.batches],
+        "forgotten": series.forgotten,
+    }
+
+
+def _series_from_json(data: dict[str, Any]) -> Series:
+    return Series(
+        pending=tuple((_finite(stable), _finite(candidate)) for stable, candidate in data.get("pending", ())),
+        batches=tuple((_finite(stable), _finite(candidate)) for stable, candidate in data.get("batches", ())),
+        forgotten=_count(data.get("forgotten", 0)),
     )
 
 

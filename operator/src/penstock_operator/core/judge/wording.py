@@ -4,10 +4,13 @@ from penstock_operator.core.judge import histogram
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
 from penstock_operator.core.judge.latency import limit_edges, quantile_name
 from penstock_operator.core.judge.metrics import (
+    DisagreementAgainstLimit,
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
     LatencyAgainstLimit,
     LatencyAgainstStable,
+    MeanAgainstLimit,
+    MeanAgainstStable,
     Metric,
 )
 from penstock_operator.core.judge.state import EvidenceState
@@ -29,6 +32,15 @@ def sentence(metric: Metric, state: EvidenceState, judgement: Judgement) -> str:
                 return f"{seen} (learning where the stable's {quantile} lies: {known} of {needed} requests)"
         case LatencyAgainstLimit():
             seen = _against_latency_limit(metric, state, judgement)
+        case DisagreementAgainstLimit():
+            seen = f"{_share(judgement.candidate)} answered otherwise, limit {percent(metric.limit)}"
+        case MeanAgainstStable():
+            seen = f"mean {_mean(judgement.candidate)} against {_mean(judgement.stable)}"
+        case MeanAgainstLimit():
+            seconds = metric.unit == "seconds"
+            limit = duration(metric.limit) if seconds else f"{metric.limit:.4g}"
+            at = "at least" if metric.higher_is_better else "at most"
+            seen = f"mean {_mean(judgement.candidate, seconds=seconds)}, limit {at} {limit}"
     return f"{seen} ({_evidence(judgement)})"
 
 
@@ -89,6 +101,12 @@ def _number(value: float) -> str:
 
 def _share(arm: ArmSummary | None) -> str:
     return "nothing" if arm is None else f"{percent(arm.value)} of {arm.n}"
+
+
+def _mean(arm: ArmSummary | None, *, seconds: bool = False) -> str:
+    if arm is None:
+        return "nothing"
+    return f"{duration(arm.value) if seconds else f'{arm.value:.4g}'} of {arm.n} readings"
 
 
 def _time(arm: ArmSummary | None) -> str:
