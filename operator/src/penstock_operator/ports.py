@@ -1,8 +1,9 @@
 """The outside world as reconcilers see it, and the errors that it may raise."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 
+from penstock_operator.core.gateway import Attachment, Parent
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.routes import Acknowledgement, RouterPod, RouterSample, SplitRoute
@@ -85,6 +86,31 @@ class RouterStats(Protocol):
 
     async def read(self, namespace: str, pods: Sequence[RouterPod]) -> Sequence[RouterSample]:
         """Read all pods at once; a pod that does not answer within a second is absent from the result."""
+
+
+class GatewayApi(Protocol):
+    """The objects of the Gateway API that a split needs; nothing of it is in the cache, or need be in the cluster.
+
+    Every method may raise ClusterUnavailable and RequestRejected, those that write NotLeading too.
+    """
+
+    async def route(self, namespace: str, name: str) -> Manifest | None:
+        """Return the HTTPRoute of this name, whoever owns it."""
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply of an HTTPRoute with force; a field that the cluster does not know is RequestRejected.
+
+        So is the whole where the API server has no HTTPRoutes, with status 404.
+        """
+
+    async def delete(self, namespace: str, name: str, *, uid: str) -> None:
+        """Delete the HTTPRoute if it still has this uid; absent is fine."""
+
+    async def attachment(self, parents: Collection[Parent]) -> Attachment:
+        """Return the Gateways of ``parents`` as they were some seconds ago; those that may not be read are left out."""
+
+    async def features(self, gateway_class: str) -> frozenset[str]:
+        """Return the features that a GatewayClass publishes; empty where it publishes none or may not be read."""
 
 
 class ServingPods(Protocol):
