@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from penstock_contract.profile import Profile
+from penstock_operator.core.drift.budget import Signal
 from penstock_operator.core.drift.counting import count
 from penstock_operator.core.drift.describe import describe
 from penstock_operator.core.drift.engine import Alarm, Judge
@@ -79,6 +80,63 @@ def test_windows_that_arrive_in_parts_are_judged_as_if_they_came_at_once() -> No
         parts += found.alarms
     assert any(whole.alarms)
     assert tuple(parts) == whole.alarms
+
+
+def test_windows_that_arrive_one_by_one_give_the_same_alarms_of_columns() -> None:
+    rng = np.random.default_rng(1)
+    kinds = {Signal.INPUTS, Signal.OUTPUTS, Signal.DATA_QUALITY}
+    judge = Judge(profile_of(odd(rng, 34_000)), window_rows=50, false_alarm_every=100, kinds=kinds)
+    assert judge.block == 64
+    live = odd(rng, 50 * judge.block * 3)
+    live["x"][4000:] += 0.3
+    live["gaps"][6000:] = np.nan
+    tallies = counted(judge, live)
+    whole, _ = judge.judge(tallies, judge.start())
+    memory = judge.start()
+    parts: list[tuple[Alarm, ...]] = []
+    for start in range(len(tallies)):
+        found, memory = judge.judge(tallies[start : start + 1], memory)
+        parts += found.alarms
+    assert {alarm.windows for one in whole.alarms for alarm in one} >= {2, 8, 32}
+    assert tuple(parts) == whole.alarms
+    assert sum(len(one) for one in (*memory.parts, *memory.odd)) <= 4 * judge.budget.levels
+
+
+def test_kinds_that_nobody_asks_for_leave_their_budget_to_the_others() -> None:
+    rng = np.random.default_rng(1)
+    profile = profile_of(odd(rng, 8000))
+    alone = Judge(profile, window_rows=50, false_alarm_every=100, kinds={Signal.OUTPUTS})
+    assert alone.budget.level(Signal.OUTPUTS, 0) == 1 / 100 / alone.budget.levels
+    live = odd(rng, 500)
+    live["heavy"] += 3
+    assert not any(judged(alone, live))
+
+
+def test_windows_of_more_rows_than_they_may_weigh_keep_their_shares_and_the_budget() -> None:
+    every, alarms, windows, rows = 40, 0, 160, 400
+    for seed in range(4):
+        rng = np.random.default_rng([seed, 9])
+        judge = Judge(profile_of(odd(rng, 12_000)), window_rows=rows, false_alarm_every=every)
+        large = counted(judge, odd(rng, windows * rows))
+        judge = Judge(profile_of(odd(rng, 12_000)), window_rows=100, false_alarm_every=every)
+        found, _ = judge.judge(large.weighing(100), judge.start())
+        alarms += sum(map(bool, found.alarms))
+    assert alarms <= 4 * windows / every
+    assert large.weighing(100).rows.tolist() == [100.0] * windows
+    assert np.allclose(large.weighing(100).bins / 100, large.bins / rows)
+
+
+def test_an_alarm_says_how_large_the_difference_is() -> None:
+    rng = np.random.default_rng(4)
+    judge = Judge(profile_of(odd(rng, 40_000)), window_rows=2000, false_alarm_every=1000)
+    live = odd(rng, 2000)
+    live["coarse"] += 1
+    live["zeros"][:400] = np.nan
+    (found,) = judged(judge, live)
+    sizes = {alarm.name: alarm for alarm in found}
+    assert sizes["inputs/coarse"].psi == pytest.approx(1.0, rel=0.2)  # of a mean that moved by one deviation
+    missing = sizes["dataQuality/zeros/missing"]
+    assert (missing.live, missing.known) == (0.2, 0.0)
 
 
 def test_a_small_drift_is_found_in_a_longer_look_back() -> None:

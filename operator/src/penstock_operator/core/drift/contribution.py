@@ -13,6 +13,8 @@ _SHARE_MIN = 0.01
 #: Bins explain some of any output by chance: an input must explain so many times that.
 _TIMES_CHANCE = 10.0
 _ROWS_MIN = 50
+#: An output has moved when its mean has, by so many errors.
+_BEYOND_CHANCE = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,3 +144,25 @@ def _moments(frame: Frame, tallies: Tallies) -> tuple[Floats, Floats, Floats, Fl
     explained = (bins * np.square(means)).sum(axis=-1)
     _, variance = _output_moments(frame, tallies)
     return rows, explained, np.maximum(variance[..., np.newaxis] * rows, explained), means
+
+
+def explained_share(frame: Frame, reference: Tallies, live: Tallies) -> Floats:
+    """Return (windows, inputs): what share of the output's shift each input's drift alone explains.
+
+    Of the output that the input moves most; NaN where that output's mean has not moved beyond chance. Shares of
+    correlated inputs overlap, and may add up to more than 1.
+    """
+    if not frame.contributing or not frame.inputs:
+        return np.full((len(live), frame.inputs), np.nan)
+    shift = explained_shift(frame, reference, live)
+    mean, _ = _output_moments(frame, live)
+    known, variance = _output_moments(frame, reference)
+    deviation = np.sqrt(np.where(variance > 0, variance, 1.0))
+    observed = (mean - known) / deviation
+    rows = np.maximum(live.bins[:, list(frame.contributing)].sum(axis=-1), 1.0)
+    beyond_chance = np.abs(observed) * np.sqrt(rows) > _BEYOND_CHANCE
+    most = np.abs(shift).argmax(axis=1)[:, np.newaxis]
+    moved = np.take_along_axis(shift, most, axis=1)[:, 0]
+    by = np.take_along_axis(np.where(beyond_chance, observed, np.nan), most[:, 0], axis=1)
+    share: Floats = moved / by
+    return share

@@ -1,13 +1,21 @@
 """Judges windows of counts: which signals have drifted, at every length of look-back, within the budget."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from penstock_contract.profile import Profile, Role
-from penstock_operator.core.drift import conditional, contribution, correlation, quality, spread, univariate
+from penstock_operator.core.drift import (
+    conditional,
+    contribution,
+    correlation,
+    distances,
+    quality,
+    spread,
+    univariate,
+)
 from penstock_operator.core.drift.budget import Budget, Signal, budget, holm
 from penstock_operator.core.drift.spread import Spread, Steps
 from penstock_operator.core.drift.tally import Floats, Frame, Places, Tallies
@@ -27,6 +35,8 @@ class Alarm:
 
     ``p`` is adjusted for all tests of its kind and ``limit`` is what it was compared with; ``evidence`` their ratio's
     logarithm, which can be compared over kinds and lengths. ``lost``: of a contribution, the share that is surely gone.
+    ``psi``: of an input or output, over these windows, less what so many rows show by chance; ``live`` and ``known``:
+    of data quality, the share of rows that is wrong, there and in the reference.
     """
 
     kind: Signal
@@ -35,6 +45,9 @@ class Alarm:
     p: float
     limit: float
     lost: float = 0.0
+    psi: float | None = None
+    live: float = 0.0
+    known: float = 0.0
 
     @property
     def evidence(self) -> float:
@@ -58,12 +71,33 @@ class Memory:
     contribution: Spread
     #: Per length of part, the last ones: what later blocks begin with.
     parts: tuple[Tallies, ...] = ()
+    #: Per length of part but the longest, one that waits for the next to become a longer part with it, or none.
+    odd: tuple[Tallies, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looks:
+    """Looks of one level; ``first``: the first window of the call that is new in each."""
+
+    level: int
+    first: Places
+    budget: Budget
 
 
 class Judge:
-    """Everything that a profile, a length of windows and a budget decide beforehand."""
+    """Everything that a profile, a length of windows and a budget decide beforehand.
 
-    def __init__(self, profile: Profile, *, window_rows: int, false_alarm_every: float) -> None:
+    ``kinds``: the signals that are asked for; those that are not leave their share of the budget to the others.
+    """
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        window_rows: int,
+        false_alarm_every: float,
+        kinds: Collection[Signal] = frozenset(Signal),
+    ) -> None:
         self.frame = Frame(columns=profile.columns)
         self.reference = Tallies.of([profile.counts], self.frame)
         self.shapes = univariate.reference_of(self.frame, self.reference)
@@ -78,14 +112,14 @@ class Judge:
             false_alarm_every=false_alarm_every,
             window_rows=window_rows,
             reference_rows=profile.rows,
-            kinds=[kind for kind, names in self._names.items() if names],
+            kinds=[kind for kind, names in self._names.items() if names and kind in kinds],
         )
         self.window_rows = window_rows
         self._pooled: dict[float, univariate.Pooled] = {}
 
     @property
     def block(self) -> int:
-        """The longest look-back, in windows; ``judge`` takes multiples of it."""
+        """The longest look-back, in windows."""
         return int(2 ** (self.budget.levels - 1))
 
     def start(self) -> Memory:
@@ -101,11 +135,17 @@ class Judge:
             self._pooled[rows] = univariate.pool(self.frame, self.shapes, rows)
         return self._pooled[rows]
 
-    def judge(self, windows: Tallies, memory: Memory) -> tuple[Judged, Memory]:
+    def judge(
+        self, windows: Tallies, memory: Memory, *, false_alarm_every: float | None = None
+    ) -> tuple[Judged, Memory]:
         """Return what is said of successive windows, and what is remembered from them.
 
-        Each call but the last must bring a multiple of ``block``: parts of blocks are aligned to the first window.
+        Windows may come one by one or many at once, it makes no difference to columns and data quality. What is learned
+        of the scatter of correlations and contributions is learned before the call: in calls of multiples of ``block``
+        windows a look never learns from the windows that it looks at, else from those of earlier calls.
+        ``false_alarm_every`` is for these windows, where it differs from the judge's own.
         """
+        budget = self.budget if false_alarm_every is None else replace(self.budget, per_window=1 / false_alarm_every)
         correlated = correlation.statistics(self._pairs, windows)
         linked = contribution.slopes_of(self.frame, self.links, windows).z
         past = {
@@ -114,37 +154,50 @@ class Judge:
         }
         alarms: list[dict[tuple[Signal, str], Alarm]] = [{} for _ in range(len(windows))]
         levels = range(self.budget.levels if float(windows.rows[0]) == self.window_rows else 1)
-        parts = self._parts(windows, memory)
-        fresh: list[int] = [len(windows) >> place for place in range(len(parts))]
+        parts, completed, odd = self._parts(windows, memory)
         p_alone = np.ones((len(windows), len(self.frame.columns)))
         for level in levels:
             place = level - (self.budget.parts(level).bit_length() - 1)
-            looks = min(fresh[place], max(0, len(parts[place]) - self.budget.parts(level) + 1))
+            looks = min(len(completed[place]), max(0, len(parts[place]) - self.budget.parts(level) + 1))
             if not looks:
                 continue
             tallies = parts[place].sliding(self.budget.parts(level))[-looks:]
             # The first looks of all have no full block behind them.
-            ends = (np.arange(fresh[place] - looks, fresh[place]) + 1) * self.budget.step(level)
+            ends = completed[place][-looks:]
             columns_p = self._columns(tallies, level)
             if level == 0:
                 p_alone = columns_p
-            for alarm, look in self._found(tallies, columns_p, past, level, ends):
+            looked = _Looks(level=level, first=np.maximum(ends - budget.step(level), 0), budget=budget)
+            for alarm, look in self._found(tallies, columns_p, past, looked):
                 _keep(alarms[ends[look] - 1], alarm)
         judged = Judged(alarms=tuple(tuple(_ordered(one.values())) for one in alarms), p=p_alone)
         return judged, Memory(
             correlation=memory.correlation.after(correlated),
             contribution=memory.contribution.after(linked),
-            parts=tuple(one[-(self.budget.parts(self.budget.levels) - 1) :] for one in parts),
+            parts=tuple(one[-(self.budget.parts(self.budget.levels) - 1) :].copy() for one in parts),
+            odd=odd,
         )
 
-    def _parts(self, windows: Tallies, memory: Memory) -> list[Tallies]:
-        """Return the windows in each length that blocks come in, behind those remembered."""
-        known = memory.parts or tuple(windows[:0] for _ in range(self.budget.levels))
+    def _parts(self, windows: Tallies, memory: Memory) -> tuple[list[Tallies], list[Places], tuple[Tallies, ...]]:
+        """Return the windows in each length that blocks come in, behind those remembered.
+
+        Also, per length, after how many of the windows each new part was complete; and the parts that are left over.
+        """
+        lengths = max(1, self.budget.levels - (self.budget.parts(self.budget.levels).bit_length() - 1))
+        known = memory.parts or (windows[:0],) * lengths
+        waiting = memory.odd or (windows[:0],) * lengths
+        ends: Places = np.arange(1, len(windows) + 1)
         parts: list[Tallies] = []
-        for one in known:
+        completed: list[Places] = []
+        odd: list[Tallies] = []
+        for one, left in zip(known, waiting, strict=True):
             parts.append(one.followed_by(windows))
-            windows = windows.coarser()
-        return parts
+            completed.append(ends)
+            paired = left.followed_by(windows)
+            ends = np.concatenate([np.zeros(len(left), dtype=np.intp), ends])[1::2]
+            odd.append(paired[len(paired) // 2 * 2 :].copy())
+            windows = paired.coarser()
+        return parts, completed, tuple(odd)
 
     def _columns(self, tallies: Tallies, level: int) -> Floats:
         rows = float(tallies.rows[0]) if level == 0 else float(self.window_rows * 2**level)
@@ -154,44 +207,53 @@ class Judge:
         return np.minimum(alone, np.minimum(1.0, against * univariate.weight(others) / univariate.CONDITIONAL))
 
     def _found(
-        self,
-        tallies: Tallies,
-        columns_p: Floats,
-        past: Mapping[Signal, Steps],
-        level: int,
-        ends: Places,
+        self, tallies: Tallies, columns_p: Floats, past: Mapping[Signal, Steps], looks: "_Looks"
     ) -> Iterator[tuple[Alarm, int]]:
-        first = ends - self.budget.step(level)
         inputs = self.frame.inputs
         links = contribution.slopes_of(self.frame, self.links, tallies)
         tests = {
             Signal.INPUTS: columns_p[:, :inputs],
             Signal.OUTPUTS: columns_p[:, inputs:],
             Signal.CORRELATION: spread.p_values(
-                correlation.statistics(self._pairs, tallies), past[Signal.CORRELATION], first,
+                correlation.statistics(self._pairs, tallies), past[Signal.CORRELATION], looks.first,
                 variance_max=correlation.VARIANCE_MAX,
             ),
             Signal.CONTRIBUTION: spread.p_values(
-                links.z, past[Signal.CONTRIBUTION], first,
+                links.z, past[Signal.CONTRIBUTION], looks.first,
                 variance_max=contribution.VARIANCE_MAX,
             ),
             Signal.DATA_QUALITY: quality.p_values(self._checks, self.reference, tallies),
         }  # fmt: skip
         for kind, p in tests.items():
-            if not p.shape[1]:
+            if not p.shape[1] or kind not in looks.budget.kinds:
                 continue
-            limit = self.budget.level(kind, level)
+            limit = looks.budget.level(kind, looks.level)
             adjusted = holm(p)
             for block, place in zip(*np.nonzero(adjusted <= limit), strict=True):
                 alarm = Alarm(
                     kind=kind,
                     name=self._names[kind][place],
-                    windows=2**level,
+                    windows=2**looks.level,
                     p=float(adjusted[block, place]),
                     limit=limit,
                     lost=float(links.lost[block, place]) if kind is Signal.CONTRIBUTION else 0.0,
                 )
-                yield alarm, int(block)
+                yield self._sized(alarm, tallies[block : block + 1], int(place)), int(block)
+
+    def _sized(self, alarm: Alarm, block: Tallies, place: int) -> Alarm:
+        """Return an alarm with how large the difference is."""
+        if alarm.kind in (Signal.INPUTS, Signal.OUTPUTS):
+            column = place + (self.frame.inputs if alarm.kind is Signal.OUTPUTS else 0)
+            pooled = self.pooled(float(self.window_rows * alarm.windows))
+            live = distances.shares(pooled.of(block.bins), pooled.used)[0, column]
+            known = distances.shares(pooled.reference, pooled.used)[column]
+            rows, reference_rows = block.bins[0, column].sum(), self.shapes.rows[column]
+            chance = (pooled.groups[column] - 1) * (1 / max(rows, 1.0) + 1 / max(reference_rows, 1.0))
+            return replace(alarm, psi=max(0.0, float(distances.psi(live, known) - chance)))
+        if alarm.kind is Signal.DATA_QUALITY:
+            live_share, known_share = (quality.share(self._checks[place], one) for one in (block, self.reference))
+            return replace(alarm, live=live_share, known=known_share)
+        return alarm
 
     def _named(self) -> dict[Signal, list[str]]:
         columns = self.frame.columns

@@ -41,6 +41,12 @@ def _of(place: int, column: Column) -> tuple[Check, ...]:
     )
 
 
+def share(check: Check, tallies: Tallies) -> float:
+    """Return the share of all rows of the first window that are wrong in this way."""
+    hits = tallies.quality[0, list(check.lines), check.place].sum()
+    return float(hits / max(float(tallies.rows[0]), 1.0))
+
+
 def p_values(to_check: tuple[Check, ...], reference: Tallies, live: Tallies) -> Floats:
     """Return (windows, checks): how likely so many are if the rate is the reference's.
 

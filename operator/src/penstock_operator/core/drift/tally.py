@@ -77,6 +77,27 @@ class Tallies:
             **{one.name: np.concatenate([getattr(self, one.name), getattr(later, one.name)]) for one in fields(self)},
         )
 
+    def copy(self) -> "Tallies":
+        """Return the same in memory of its own: a part of a larger array would keep all of it."""
+        return Tallies(**{one.name: getattr(self, one.name).copy() for one in fields(self)})
+
+    def weighing(self, rows: float) -> "Tallies":
+        """Return windows of more rows as if they had so many: the same shares, but less evidence.
+
+        Rows for tests and rows for data quality are each brought down by themselves.
+        """
+        tests = np.minimum(1.0, rows / np.maximum(self.test_rows, 1.0))
+        everything = np.minimum(1.0, rows / np.maximum(self.rows, 1.0))
+
+        def weighed(name: str) -> Floats:
+            values: Floats = getattr(self, name)
+            if name in {"rows", "test_rows"}:  # exactly, or a window would not be of the judge's length
+                return np.minimum(values, rows)
+            share = everything if name == "quality" else tests
+            return values * share.reshape(-1, *([1] * (values.ndim - 1)))
+
+        return Tallies(**{one.name: weighed(one.name) for one in fields(self)})
+
     def sliding(self, parts: int) -> "Tallies":
         """Return the sums of ``parts`` successive windows, one for each window that ends such a run."""
         count = max(0, len(self) - parts + 1)

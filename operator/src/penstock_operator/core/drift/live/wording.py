@@ -1,0 +1,91 @@
+"""How a difference in live traffic is told: one sentence with the numbers that decided."""
+
+from penstock_operator.core.drift.budget import Signal
+from penstock_operator.core.drift.engine import Alarm
+from penstock_operator.core.drift.live.volume import Volume
+
+#: Names of columns are a model author's; a status is no place for a novel.
+_NAME_MAX = 80
+_WRONG = {
+    "missing": "missing",
+    "invalid": "infinite",
+    "outOfRange": "outside the reference's range",
+    "unseen": "of a category that the reference never held",
+}
+
+
+def sentence(alarm: Alarm, *, rows: int, limit: float | None, explained: float | None = None) -> str:
+    """Return what an alarm says. ``rows`` it looked at; ``limit`` of the policy; ``explained`` share of the shift."""
+    name = short(alarm.name)
+    bare = name.partition("/")[2]
+    match alarm.kind:
+        case Signal.INPUTS | Signal.OUTPUTS:
+            text = f"{bare}: PSI {alarm.psi or 0.0:.2f} over {rows} rows"
+            if limit is not None:
+                text += f", limit {limit:g}"
+            if explained is not None:
+                text += f"; explains {explained:.2f} of the output shift"
+            return text
+        case Signal.CORRELATION:
+            one, _, other = bare.partition("~")
+            return f"{one} and {other} no longer go together as they did: {chance(alarm)} over {rows} rows"
+        case Signal.CONTRIBUTION:
+            text = f"the output no longer follows {bare} as it did: at least {alarm.lost:.0%} of their link is gone"
+            return f"{text} over {rows} rows"
+        case Signal.DATA_QUALITY:
+            column, _, what = bare.rpartition("/")
+            text = f"{column}: {share(alarm.live)} {_WRONG.get(what, what)} over {rows} rows"
+            text += f", {share(alarm.known)} in the reference"
+            return text if limit is None else f"{text}, limit {share(limit)}"
+
+
+def silence(seconds: float, limit_seconds: float) -> str:
+    """Return what is said where no rows come any more."""
+    return f"no row has come for {span(seconds)}, limit {span(limit_seconds)}"
+
+
+def volume(of: Volume, ratio: float) -> str:
+    """Return what is said where rows come more or less often than usual."""
+    return f"{rate(of.recent)} of late, {rate(of.usual)} usually; limit {ratio:g} times more or fewer"
+
+
+def rate(per_second: float | None) -> str:
+    """Return how often rows come.
+
+    >>> rate(12.0), rate(0.25)
+    ('12 rows/s', '15 rows/min')
+    """
+    number = per_second or 0.0
+    return f"{number:.3g} rows/s" if number >= 1 else f"{number * 60:.3g} rows/min"
+
+
+def span(seconds: float) -> str:
+    """Return a time in the largest unit of which there is one.
+
+    >>> span(45.0), span(700.0), span(9000.0), span(200_000.0)
+    ('45 s', '12 min', '2.5 h', '2.3 days')
+    """
+    for size, unit in ((86_400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def chance(alarm: Alarm) -> str:
+    """Return the numbers of the test."""
+    return f"p {alarm.p:.1g} < {alarm.limit:.1g}"
+
+
+def share(number: float) -> str:
+    """Return a share in percent, with as many digits as it needs.
+
+    >>> share(0.5), share(0.0123), share(0.0004), share(0.0)
+    ('50%', '1.2%', '0.04%', '0%')
+    """
+    return f"{number * 100:.2g}%" if number < 1 else f"{number:.0%}"
+
+
+def short(name: str) -> str:
+    """Return a name of bounded length without what a terminal might obey."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in name)
+    return text if len(text) <= _NAME_MAX else text[: _NAME_MAX - 1] + "…"
