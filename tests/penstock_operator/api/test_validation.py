@@ -43,8 +43,24 @@ def steps(*entries: dict[str, Any]) -> Change:
     return {"spec.strategy.steps": list(entries)}
 
 
+def freeze(**fields: Any) -> Change:
+    return {"spec.freeze": [{"cron": "0 18 * * 5", "duration": "60h", **fields}]}
+
+
 def metric(**fields: Any) -> Change:
     return {"spec.metrics": [{"name": "errors", "source": "ErrorRate", "against": "Stable", **fields}]}
+
+
+QUERY = 'sum(rate(orders_total{revision="{{revision}}"}[5m]))'
+
+
+def prometheus(**fields: Any) -> Change:
+    return metric(**{"name": "revenue", "source": "Prometheus", "query": QUERY, **fields})
+
+
+def web(**fields: Any) -> Change:
+    where = {"url": "https://shop.example.com/stats/{{revision}}", "pointer": "/sales", **fields}
+    return metric(source="Web", web=where)
 
 
 def latency(**fields: Any) -> Change:
@@ -235,6 +251,30 @@ CASES = {
         invalid=steps({"weight": 100}, {"pause": {}}),
         valid=steps({"pause": {}}, {"weight": 100}),
     ),
+    "a freeze with three fields": Case(
+        kind=TSPLIT,
+        said="write five fields: minute hour day-of-month month day-of-week, such as 0 18 * * 5",
+        invalid=freeze(cron="0 18 *"),
+        valid=freeze(cron="0  18 * * MON-FRI,SUN"),
+    ),
+    "a freeze of two days as people say it": Case(
+        kind=TSPLIT,
+        said="write a number with a unit, such as 90m or 60h",
+        invalid=freeze(duration="2d"),
+        valid=freeze(duration="48h"),
+    ),
+    "a freeze of a quarter": Case(
+        kind=TSPLIT,
+        said="must be at least 1m and at most 1440h, which is 60 days",
+        invalid=freeze(duration="2160h"),
+        valid=freeze(duration="1440h"),
+    ),
+    "a freeze somewhere": Case(
+        kind=TSPLIT,
+        said="write the IANA name of a time zone, such as Europe/Berlin or UTC",
+        invalid=freeze(timeZone="../Berlin"),
+        valid=freeze(timeZone="America/Argentina/Buenos_Aires"),
+    ),
     "a step that is weight and pause": Case(
         kind=TSPLIT,
         said="a step is either {weight: …} or {pause: {}}",
@@ -321,13 +361,13 @@ CASES = {
     ),
     "a latency without its quantile": Case(
         kind=DPOL,
-        said="a LatencyQuantile needs quantile, such as 0.99; an ErrorRate takes none",
+        said="a LatencyQuantile needs quantile, such as 0.99; other sources take none",
         invalid={"spec.metrics": [{"name": "slow", "source": "LatencyQuantile", "against": "Stable"}]},
         valid=latency(against="Stable"),
     ),
     "an error rate with a quantile": Case(
         kind=DPOL,
-        said="a LatencyQuantile needs quantile, such as 0.99; an ErrorRate takes none",
+        said="a LatencyQuantile needs quantile, such as 0.99; other sources take none",
         invalid=metric(quantile=0.99),
         valid=metric(),
     ),
@@ -375,9 +415,9 @@ CASES = {
     ),
     "a tolerated ratio below one": Case(
         kind=DPOL,
-        said="write a ratio from 1 to 100, such as 1.2",
+        said="write one from 1 to 100, such as 1.2",
         invalid=metric(tolerateRatio=0.9),
-        valid=metric(tolerateRatio=1),
+        valid=prometheus(tolerateRatio=0.9, acceptRatio=0.5, direction="HigherIsBetter"),
     ),
     "a tolerated difference in percent": Case(
         kind=DPOL,
@@ -385,11 +425,77 @@ CASES = {
         invalid=metric(tolerateDifference=5),
         valid=metric(tolerateDifference=0),
     ),
-    "an accepted ratio below one": Case(
+    "a tolerated ratio of everything": Case(
         kind=DPOL,
-        said="write a ratio from 1 to 100, such as 2",
-        invalid=metric(acceptRatio=0.5),
+        said="write a ratio, such as 1.2, or with HigherIsBetter such as 0.95",
+        invalid=metric(tolerateRatio=101),
+        valid=metric(tolerateRatio=1),
+    ),
+    "an accepted ratio of everything": Case(
+        kind=DPOL,
+        said="write a ratio, such as 2, or with HigherIsBetter such as 0.9",
+        invalid=metric(acceptRatio=0),
         valid=metric(acceptRatio=100),
+    ),
+    "ratios of a mean that leave no way to pass": Case(
+        kind=DPOL,
+        said="acceptRatio must be farther from 1 than tolerateRatio, such as 0.9 and 0.95",
+        invalid=prometheus(tolerateRatio=0.8, acceptRatio=0.9, direction="HigherIsBetter"),
+        valid=prometheus(tolerateRatio=0.95, acceptRatio=2, direction="HigherIsBetter"),
+    ),
+    "a direction of errors": Case(
+        kind=DPOL,
+        said="direction is for Prometheus and Web",
+        invalid=metric(direction="HigherIsBetter"),
+        valid=prometheus(direction="HigherIsBetter"),
+    ),
+    "a Prometheus metric without its query": Case(
+        kind=DPOL,
+        said="a Prometheus metric needs query, such as sum(rate(orders_total",
+        invalid=metric(source="Prometheus"),
+        valid=prometheus(),
+    ),
+    "a query that says the same of every revision": Case(
+        kind=DPOL,
+        said="the query must hold {{revision}}",
+        invalid=prometheus(query="sum(rate(orders_total[5m]))"),
+        valid=prometheus(query='sum(rate(orders_total{revision="{{revision}}"}[5m]))'),
+    ),
+    "a limit of a mean with a unit": Case(
+        kind=DPOL,
+        said="the limit of a Prometheus or Web metric is a number in the unit of its values, such as 0.8",
+        invalid={"spec.metrics": [{"name": "a", "source": "Prometheus", "query": QUERY, "limit": "2%"}]},
+        valid={"spec.metrics": [{"name": "a", "source": "Prometheus", "query": QUERY, "limit": "-2.5e-3"}]},
+    ),
+    "a Web metric without its place": Case(
+        kind=DPOL,
+        said="a Web metric needs web, such as {url: https://shop.example.com/stats/{{revision}}, pointer: /sales}",
+        invalid=metric(source="Web"),
+        valid=web(),
+    ),
+    "a document that anybody on the way can change": Case(
+        kind=DPOL,
+        said="write https://host/path with {{revision}} in it",
+        invalid=web(url="http://shop.example.com/{{revision}}"),
+        valid=web(url="https://shop.example.com/stats?revision={{revision}}"),
+    ),
+    "a pointer like a path in JavaScript": Case(
+        kind=DPOL,
+        said="write a JSON pointer, such as /data/0/value",
+        invalid=web(pointer="data[0].value"),
+        valid=web(pointer=""),
+    ),
+    "an interval without a unit": Case(
+        kind=DPOL,
+        said="write a number with a unit, such as 15s, 30s or 1m",
+        invalid=prometheus(interval="30"),
+        valid=prometheus(interval="1m30s"),
+    ),
+    "a source that is asked all the time": Case(
+        kind=DPOL,
+        said="must be at least 5s and at most 1h",
+        invalid=prometheus(interval="1s"),
+        valid=prometheus(interval="5s"),
     ),
     "an accepted difference in percent": Case(
         kind=DPOL,
@@ -533,7 +639,7 @@ async def test_the_api_server_fills_in_the_defaults_that_the_operator_assumes(ki
         pytest.param(MDEP, {"spec.replicas": -1}, "spec.replicas", id="fewer pods than none"),
         pytest.param(TSPLIT, steps({"weight": 101}), "spec.strategy.steps[0].weight", id="more than everything"),
         pytest.param(TSPLIT, {"spec.strategy.steps": []}, "spec.strategy.steps", id="a rollout without steps"),
-        pytest.param(DPOL, metric(source="Prometheus"), "spec.metrics[0].source", id="a source of a later version"),
+        pytest.param(DPOL, metric(source="Oracle"), "spec.metrics[0].source", id="a source of a later version"),
         pytest.param(
             DPOL,
             {"spec.metrics": SPECS[DPOL]["metrics"] * 2},

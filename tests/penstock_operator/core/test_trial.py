@@ -8,15 +8,17 @@ import pytest
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
-from penstock_operator.core.judge.counts import Tick
+from penstock_operator.core.judge.counts import Reading, Tick
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.judge.metrics import (
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
     LatencyAgainstLimit,
     LatencyAgainstStable,
+    MeanAgainstStable,
 )
 from penstock_operator.core.measurement import RevisionCounts
+from penstock_operator.core.metric_terms import filled, metric_of
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.policy_view import policy_views
 from penstock_operator.core.routes import LatencyCounts
@@ -25,7 +27,6 @@ from penstock_operator.core.trial import (
     PolicyView,
     Trial,
     judge_trial,
-    metric_of,
     tick_of,
     unjudged_trial,
 )
@@ -141,6 +142,87 @@ def test_the_policies_of_a_split_share_one_budget() -> None:
     other = PolicyView(name="other", spec=spec())
     assert [entry["limit"] for entry in judged([guard(), broken], {}, ticks(1)).analysis] == [20.0]
     assert [entry["limit"] for entry in judged([guard(), other], {}, ticks(1)).analysis] == [40.0, 40.0]
+
+
+SALES: dict[str, Any] = {
+    "name": "sales",
+    "source": "Prometheus",
+    "query": 'sum(sales{revision="{{revision}}"})',
+    "against": "Stable",
+    "tolerateRatio": 0.95,
+    "direction": "HigherIsBetter",
+}
+
+
+def test_readings_of_other_sources_are_judged_beside_the_counts() -> None:
+    evidence: dict[str, Any] = {}
+    for at in range(1, 13):
+        reading = Reading(at=float(at), stable=10.0 + at % 2, candidate=3.0 + at % 3)
+        trial = judged([guard(ERRORS, SALES)], evidence, ticks(1, start=at), readings={"guard/sales": reading})
+        evidence = json.loads(json.dumps(trial.evidence))
+
+    verdicts = {entry["metric"]: entry["verdict"] for entry in trial.analysis}
+    assert verdicts["sales"] == "Fail"
+    assert verdicts["errors"] != "Fail"
+
+
+def test_a_reading_of_another_policy_is_not_mistaken() -> None:
+    reading = Reading(at=1.0, problem="Prometheus is down")
+    trial = judged([guard(SALES)], {}, ticks(1), readings={"other/sales": reading})
+    assert trial.verdict == "NoData"
+    assert judged([guard(SALES)], {}, ticks(1), readings={"guard/sales": reading}).verdict == "Error"
+
+
+@pytest.mark.parametrize("whole_policy", [True, False], ids=["policy", "metric"])
+def test_a_dry_run_is_told_and_does_nothing(*, whole_policy: bool) -> None:
+    broken = ticks(20, errors=60)
+    dry = guard(ERRORS, dryRun=True) if whole_policy else guard({**ERRORS, "dryRun": True})
+    trial = judged([dry], {}, broken)
+
+    assert trial.findings == ()
+    assert trial.verdict is None
+    assert [(entry["verdict"], entry["dryRun"]) for entry in trial.analysis] == [("Fail", True)]
+
+
+def test_a_dry_run_costs_the_others_none_of_the_budget() -> None:
+    one = judged([guard(ERRORS, {**LIMIT, "dryRun": True})], {}, ticks(1))
+    assert {entry["metric"]: entry["limit"] for entry in one.analysis} == {"errors": 20.0, "few": 40.0}
+    two = judged([guard(), PolicyView(name="other", spec=spec(dryRun=True))], {}, ticks(1))
+    assert {entry["policy"]: entry["limit"] for entry in two.analysis} == {"guard": 20.0, "other": 40.0}
+    alone = judged([guard(ERRORS, LIMIT, dryRun=True)], {}, ticks(1))
+    assert {entry["metric"]: entry["limit"] for entry in alone.analysis} == {"errors": 40.0, "few": 40.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"query": None}, "needs query"),
+        ({"query": "up{{{pod}}}"}, "not known"),
+        ({"query": 'up{revision="{{revision}}"'}, "query: a selector's braces are not closed"),
+        ({"against": None, "limit": "50ms"}, "limit must be a number"),
+        ({"source": "Web", "query": None}, "needs web"),
+        ({"source": "Web", "web": {"url": "https://a/{{rev}}", "pointer": ""}}, "web.url: {{rev}} is not known"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_says_so(change: dict[str, Any], words: str) -> None:
+    (metric,) = spec({**SALES, **change}).metrics
+    with pytest.raises(ValueError, match="metric sales: ") as refused:
+        metric_of(metric)
+    assert words in str(refused.value)
+
+
+def test_names_are_filled_in() -> None:
+    template = "{{revision}} {{ namespace }} {{split}} {revision}"
+    assert filled(template, revision="a", namespace="b", split="c") == "a b c {revision}"
+
+
+@pytest.mark.parametrize(("ratio", "meant"), [(0.8, 0.8), (1.25, 0.8), (1.0, 1.0)])
+def test_with_higher_is_better_a_ratio_above_1_is_turned_over(ratio: float, meant: float) -> None:
+    (metric,) = spec({**SALES, "tolerateRatio": ratio, "acceptRatio": 2}).metrics
+    terms = metric_of(metric)
+    assert isinstance(terms, MeanAgainstStable)
+    assert terms.tolerate_ratio == pytest.approx(meant)
+    assert terms.accept_ratio == 0.5
 
 
 def test_candidates_that_are_judged_at_once_share_one_budget() -> None:

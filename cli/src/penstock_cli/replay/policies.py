@@ -13,7 +13,7 @@ from penstock_operator.api.v1alpha1.drift_policy import KIND, FalseAlarms
 from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
 from penstock_operator.core.judge.decide import evidence_limits
 from penstock_operator.core.judge.metrics import Metric
-from penstock_operator.core.trial import metric_of
+from penstock_operator.core.metric_terms import metric_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

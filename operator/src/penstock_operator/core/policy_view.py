@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
 from penstock_operator.core.conditions import Reason
+from penstock_operator.core.metric_terms import metric_of
 from penstock_operator.core.objects import Manifest
-from penstock_operator.core.trial import PolicyView, metric_of
+from penstock_operator.core.trial import PolicyView
 
 
 def policy_views(spec: TrafficSplitSpec, split: str, policies: Sequence[Manifest]) -> list[PolicyView]:

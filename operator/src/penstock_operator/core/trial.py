@@ -1,25 +1,19 @@
 """The trial of one candidate: its ticks through the judge, metric by metric, policy by policy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from penstock_operator.api.duration import parse_duration
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
 from penstock_operator.core.conditions import Reason
-from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Tick
+from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Reading, Shadowed, Tick
 from penstock_operator.core.judge.decide import judge_all
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
-from penstock_operator.core.judge.metrics import (
-    ErrorRateAgainstLimit,
-    ErrorRateAgainstStable,
-    LatencyAgainstLimit,
-    LatencyAgainstStable,
-    Metric,
-)
+from penstock_operator.core.judge.metrics import Metric
 from penstock_operator.core.judge.state import EvidenceRefused, EvidenceState
 from penstock_operator.core.measurement import RevisionCounts
+from penstock_operator.core.metric_terms import metric_of
 from penstock_operator.core.world import Finding
 
 #: Worst first.
@@ -60,6 +54,7 @@ def judge_trial(
     ticks: Sequence[Tick],
     alone_after: Sequence[dict[str, Any]] | None = None,
     budget_share: float = 1.0,
+    readings: Mapping[str, Reading] | None = None,
 ) -> Trial | None:
     """Return the trial after some more ticks, or None where there is nothing new to judge.
 
@@ -67,6 +62,8 @@ def judge_trial(
     ``alone_after`` is the analysis so far when the candidate has all traffic: what compares with the stable can learn
     nothing more, and what it said last stands. ``budget_share`` is the part of the false-alarm budget that this
     candidate may use: 1/N where N are judged at once, so that all trials together keep the budget.
+    ``readings``: what other sources said last, by ``policy/metric``. A policy or metric with dryRun is judged and
+    told, but is no finding: it takes nothing back and holds nothing up.
     """
     if not 0 < budget_share <= 1:
         raise ValueError(f"budget_share must be above 0 and at most 1, got {budget_share}")
@@ -75,7 +72,8 @@ def judge_trial(
         return None
     kept = evidence.get("metrics", {}) if evidence.get("revision") == candidate else {}
     # All policies of a split together take back no more healthy candidates than one alone may.
-    share = budget_share / max(1, sum(policy.spec is not None for policy in policies))
+    able = [policy.spec for policy in policies if policy.spec is not None]
+    acting = sum(not spec.dry_run for spec in able)
     findings: list[Finding] = []
     analysis: list[dict[str, Any]] = []
     states: dict[str, Any] = {}
@@ -83,14 +81,21 @@ def judge_trial(
         if policy.spec is None:
             findings.append(_unjudged(policy))
             continue
-        judged, after = _judge_policy(policy.name, policy.spec, kept, ticks, share)
+        share = budget_share / max(1, len(able) if policy.spec.dry_run else acting)
+        own = _readings_of(policy.name, readings or {})
+        judged, after = _judge_policy(
+            policy.name, policy.spec, kept, [replace(tick, readings=own) for tick in ticks], share
+        )
         states.update(after)
         for metric in policy.spec.metrics:
             judgement = judged[metric.name]
             entry = _analysis(policy.name, judgement)
             if metric.against == "Stable" and judgement.verdict is Verdict.NO_DATA:
                 entry = stands.get((policy.name, metric.name), entry)
-            findings.append(_finding(policy.name, policy.spec, metric, entry))
+            if policy.spec.dry_run or metric.dry_run:
+                entry = {**entry, "dryRun": True}
+            else:
+                findings.append(_finding(policy.name, policy.spec, metric, entry))
             analysis.append(entry)
     return Trial(
         findings=tuple(findings),
@@ -105,39 +110,16 @@ def unjudged_trial(policies: Sequence[PolicyView]) -> tuple[Finding, ...] | None
     return problems or None
 
 
-def tick_of(at: float, counts: Mapping[str, RevisionCounts], *, stable: str, candidate: str) -> Tick:
+def tick_of(
+    at: float,
+    counts: Mapping[str, RevisionCounts],
+    *,
+    stable: str,
+    candidate: str,
+    shadowed: Shadowed | None = None,
+) -> Tick:
     """Return one tick in the judge's terms."""
-    return Tick(at=at, stable=_arm(counts.get(stable)), candidate=_arm(counts.get(candidate)))
-
-
-def metric_of(spec: MetricSpec) -> Metric:
-    """Return the judge's form of a metric. Raises ValueError with the field where the two cannot agree."""
-    if spec.source == "ErrorRate":
-        if spec.limit is not None:
-            share = float(spec.limit.removesuffix("%")) / 100
-            return ErrorRateAgainstLimit(name=spec.name, limit=share, critical=spec.critical)
-        return ErrorRateAgainstStable(
-            name=spec.name,
-            tolerate_ratio=spec.tolerate_ratio,
-            tolerate_difference=spec.tolerate_difference,
-            accept_ratio=spec.accept_ratio,
-            accept_difference=spec.accept_difference,
-            critical=spec.critical,
-        )
-    if spec.quantile is None:
-        raise ValueError(f"metric {spec.name}: a LatencyQuantile needs quantile, such as 0.99")
-    if spec.limit is not None:
-        seconds = parse_duration(spec.limit).total_seconds()
-        return LatencyAgainstLimit(
-            name=spec.name, quantile=spec.quantile, limit_seconds=seconds, critical=spec.critical
-        )
-    return LatencyAgainstStable(
-        name=spec.name,
-        quantile=spec.quantile,
-        tolerate_ratio=spec.tolerate_ratio,
-        accept_ratio=spec.accept_ratio,
-        critical=spec.critical,
-    )
+    return Tick(at=at, stable=_arm(counts.get(stable)), candidate=_arm(counts.get(candidate)), shadowed=shadowed)
 
 
 def _judge_policy(
@@ -149,12 +131,18 @@ def _judge_policy(
     }
     judgements: Mapping[str, Judgement] = {}
     budget = spec.false_alarms.per_rollout * share
+    idle = {metric.name for metric in spec.metrics if metric.dry_run and not spec.dry_run}
     for tick in ticks:
-        judged = judge_all(metrics, states, tick, false_alarms_per_rollout=budget)
+        judged = judge_all(metrics, states, tick, false_alarms_per_rollout=budget, dry_run=idle)
         states, judgements = judged.states, judged.judgements
-        if any(judgement.verdict is Verdict.FAIL for judgement in judgements.values()):
+        if any(one.verdict is Verdict.FAIL for name, one in judgements.items() if name not in idle):
             break  # rollback happens on the tick that decides
     return judgements, {f"{name}/{metric}": state.to_json() for metric, state in states.items()}
+
+
+def _readings_of(policy: str, readings: Mapping[str, Reading]) -> dict[str, Reading]:
+    prefix = f"{policy}/"
+    return {key.removeprefix(prefix): reading for key, reading in readings.items() if key.startswith(prefix)}
 
 
 def _state(metric: Metric, wire: Any) -> EvidenceState:

@@ -23,19 +23,32 @@ class FalseAlarms(ApiModel):
     per_rollout: float = 0.05
 
 
+class WebSource(ApiModel):
+    """Where a number is in a JSON document."""
+
+    url: str
+    pointer: str
+    secret_name: str | None = None
+
+
 class Metric(ApiModel):
     """One judged metric: the candidate against the concurrent stable, or against a limit."""
 
     name: str
-    source: Literal["ErrorRate", "LatencyQuantile"]
+    source: Literal["ErrorRate", "LatencyQuantile", "Prometheus", "Web"]
     against: Literal["Stable"] | None = None
     limit: str | None = None
     quantile: float | None = None
+    query: str | None = None
+    web: WebSource | None = None
+    direction: Literal["LowerIsBetter", "HigherIsBetter"] = "LowerIsBetter"
+    interval: Duration = parse_duration("30s")
     tolerate_ratio: float = 1.2
     tolerate_difference: float = 0.0
     accept_ratio: float = 2.0
     accept_difference: float = 0.005
     critical: bool = False
+    dry_run: bool = False
 
 
 SignalName = Literal["Metrics", "Inputs", "Outputs", "Correlation", "Contribution", "DataQuality", "Performance"]

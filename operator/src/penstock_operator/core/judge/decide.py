@@ -1,6 +1,6 @@
 """Verdicts: one tick and the evidence so far in, new evidence and a judgement out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from penstock_operator.core.judge import error_rate, histogram, latency, mean, wording
@@ -36,11 +36,14 @@ class Judged:
     judgements: Mapping[str, Judgement]
 
 
-def evidence_limits(metrics: Sequence[Metric], *, false_alarms_per_rollout: float) -> dict[str, float]:
+def evidence_limits(
+    metrics: Sequence[Metric], *, false_alarms_per_rollout: float, dry_run: Collection[str] = ()
+) -> dict[str, float]:
     """Return by metric name the evidence that fails it, so that all metrics together keep the budget.
 
     A metric with share s of the budget a has limit 1 / (s * a): by Ville's inequality and Boole's the chance that a
-    healthy candidate ever fails any of them is at most a. Names must be unique.
+    healthy candidate ever fails any of them is at most a. Names must be unique. Those in ``dry_run`` act on nothing and
+    use up nothing: their limit is the one that they would have if they joined the others.
 
     >>> evidence_limits([ErrorRateAgainstStable(name="errors")], false_alarms_per_rollout=0.05)
     {'errors': 20.0}
@@ -50,14 +53,23 @@ def evidence_limits(metrics: Sequence[Metric], *, false_alarms_per_rollout: floa
     parts = {metric.name: _CRITICAL_SHARE if metric.critical else 1.0 for metric in metrics}
     if len(parts) != len(metrics):
         raise ValueError("metric names must be unique")
-    return {name: sum(parts.values()) / (part * false_alarms_per_rollout) for name, part in parts.items()}
+    acting = sum(part for name, part in parts.items() if name not in dry_run)
+    return {
+        name: (sum(parts.values()) if name in dry_run else acting) / (part * false_alarms_per_rollout)
+        for name, part in parts.items()
+    }
 
 
 def judge_all(
-    metrics: Sequence[Metric], states: Mapping[str, EvidenceState], tick: Tick, *, false_alarms_per_rollout: float
+    metrics: Sequence[Metric],
+    states: Mapping[str, EvidenceState],
+    tick: Tick,
+    *,
+    false_alarms_per_rollout: float,
+    dry_run: Collection[str] = (),
 ) -> Judged:
     """Judge every metric at one tick; a metric without a state, or with that of another definition, begins afresh."""
-    limits = evidence_limits(metrics, false_alarms_per_rollout=false_alarms_per_rollout)
+    limits = evidence_limits(metrics, false_alarms_per_rollout=false_alarms_per_rollout, dry_run=dry_run)
     after: dict[str, EvidenceState] = {}
     judgements: dict[str, Judgement] = {}
     for metric in metrics:
