@@ -9,6 +9,7 @@ from tests.fakes.api_server import DefaultingCluster
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import Write
 from tests.fakes.controllers import Controllers
+from tests.fakes.letters import FakeLetterBox, FakeTrainer
 from tests.fakes.routers import FakeRouter, FakeRouterStats
 
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
@@ -19,6 +20,7 @@ from penstock_operator.core.names import REVISION
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.pod_state import ready_pods
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
+from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
@@ -51,6 +53,9 @@ class Shop:
         self.dirty: dict[ObjectRef, None] = {}
         self.rejections: list[RequestRejected] = []
         self.alerts: list[tuple[str, str]] = []
+        self.deeds: list[tuple[str, str]] = []
+        self.letters = FakeLetterBox()
+        self.trainer = FakeTrainer()
         self.acknowledgements = 0
         self._later: list[tuple[float, int, ObjectRef]] = []
         self._order = itertools.count()
@@ -71,7 +76,11 @@ class Shop:
                 tick_seconds=TICK_SECONDS,
                 monotonic=clock.monotonic,
             ),
-            Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock, observer=self),
+            Kind.DRIFT_POLICY: DriftPolicyReconciler(
+                cluster=cluster,
+                clock=clock,
+                actor=Actor(cluster=cluster, letters=self.letters, trainer=self.trainer, observer=self),
+            ),
         }
         self._later.clear()
         for kind in self._reconcilers:
@@ -89,6 +98,11 @@ class Shop:
         """Keep the alert."""
         assert namespace == NAMESPACE
         self.alerts.append((policy, metric))
+
+    def acted(self, namespace: str, policy: str, action: str, *, dry_run: bool) -> None:
+        """Keep what followed; what only would have is told apart."""
+        assert namespace == NAMESPACE
+        self.deeds.append((policy, f"{action} (dry run)" if dry_run else action))
 
     # --- time ---
 

@@ -17,13 +17,17 @@ from penstock_operator.adapters import leader_endpoint, log
 from penstock_operator.adapters.api_client import ApiClient, load_access
 from penstock_operator.adapters.cache import ObjectCache
 from penstock_operator.adapters.events import EventRecorder
+from penstock_operator.adapters.guarded_http import guarded_session
 from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesCluster
 from penstock_operator.adapters.lease import KubernetesLease
 from penstock_operator.adapters.metrics import Metrics
 from penstock_operator.adapters.ops_server import Heartbeat, OpsServer
 from penstock_operator.adapters.resync import Resync
 from penstock_operator.adapters.router_stats import HttpRouterStats
+from penstock_operator.adapters.secrets import SecretReader
+from penstock_operator.adapters.trainer import JobTrainer
 from penstock_operator.adapters.watch_sink import CacheSink
+from penstock_operator.adapters.webhooks import Postman
 from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.fanout import affected
 from penstock_operator.core.manifests.router import RouterSettings
@@ -34,6 +38,7 @@ from penstock_operator.intake import Intake
 from penstock_operator.journal import Journaled
 from penstock_operator.ports import Clock, Cluster, RolloutObserver, Router, RouterStats
 from penstock_operator.queue import Reconciler, WorkQueue
+from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
@@ -42,6 +47,8 @@ from penstock_operator.reconcile.traffic_split import TrafficSplitReconciler
 from penstock_operator.settings import Settings, SettingsError, read_settings
 
 _LOG = logging.getLogger(__name__)
+#: The chart's name of the operator's service account.
+_ACCOUNT = "penstock-operator"
 
 
 class SystemClock:
@@ -96,6 +103,9 @@ async def _run(settings: Settings) -> int:
         # A router that counts is one that connects from its pod's address; outside of pods there is none to compare.
         router = XdsServer(verify_peers=bool(settings.pod_ip))
         session = await stack.enter_async_context(aiohttp.ClientSession())
+        outside = await stack.enter_async_context(guarded_session())
+        secrets_of_people = SecretReader(client, account=f"{settings.operator_namespace}:{_ACCOUNT}")
+        postman = Postman(outside, secrets_of_people, observer=metrics)
         reconcilers = build_reconcilers(
             settings=settings,
             cluster=cluster,
@@ -103,6 +113,7 @@ async def _run(settings: Settings) -> int:
             statistics=HttpRouterStats(session),
             clock=SystemClock(),
             observer=metrics,
+            actor=Actor(cluster=cluster, letters=postman, trainer=JobTrainer(client), observer=metrics),
         )
         journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}
         queue = WorkQueue(journaled, observer=metrics, workers=settings.workers)
@@ -129,7 +140,7 @@ async def _run(settings: Settings) -> int:
             heartbeat=heartbeat,
             queue=queue,
             leadership=leadership,
-            background=(intake.run, resync.run, recorder.run),
+            background=(intake.run, resync.run, recorder.run, postman.run),
             until_listed=resync.listed.wait,
             flush_events=recorder.flush,
             open_to_routers=partial(router.start, _bind_address(settings), settings.xds_port),
@@ -147,6 +158,7 @@ def build_reconcilers(
     statistics: RouterStats,
     clock: Clock,
     observer: RolloutObserver,
+    actor: Actor,
 ) -> dict[Kind, Reconciler]:
     """Return the reconciler of each kind."""
     image = ServingImage(image=settings.serving_image, pull_policy=settings.image_pull_policy)
@@ -169,7 +181,7 @@ def build_reconcilers(
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,
         ),
-        Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock, observer=observer),
+        Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock, actor=actor),
     }
 
 

@@ -1,11 +1,13 @@
 """The outside world as reconcilers see it, and the errors that it may raise."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from penstock_operator.core.gateway import Attachment, Parent
+from penstock_operator.core.letters import Delivery, Letter
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.plan import EventRecord
+from penstock_operator.core.questions import Answer, Question
 from penstock_operator.core.routes import Acknowledgement, RouterPod, RouterSample, SplitRoute
 from penstock_operator.core.serving_pods import ServingPod
 
@@ -126,8 +128,42 @@ class RolloutObserver(Protocol):
     def weights_acknowledged(self, seconds: float) -> None:
         """All routers took this long to acknowledge new weights."""
 
+
+class LetterBox(Protocol):
+    """Sends to endpoints that people name, in the background."""
+
+    def hold(self, owner: ObjectRef, letters: Mapping[str, Letter]) -> Mapping[str, Delivery]:
+        """Make ``letters`` all that is sent for an owner; return how sending goes, by the same keys. Never blocks."""
+
+
+class Trainer(Protocol):
+    """Begins trainings from CronJobs. Every call may raise ClusterUnavailable, RequestRejected or NotLeading."""
+
+    async def cron_job(self, namespace: str, name: str) -> Manifest | None:
+        """Return a CronJob, or None."""
+
+    async def job(self, namespace: str, name: str) -> Manifest | None:
+        """Return a Job, or None."""
+
+    async def start(self, job: Manifest, report: Manifest) -> bool:
+        """Make a Job after its report; what is there already stays. Return False where the Job is another's."""
+
+
+class ActionObserver(Protocol):
+    """Counts what policies do."""
+
     def alerted(self, namespace: str, policy: str, metric: str) -> None:
-        """A policy raised an alert about a metric."""
+        """A policy raised an alert about a metric, or about a class of signals."""
+
+    def acted(self, namespace: str, policy: str, action: str, *, dry_run: bool) -> None:
+        """Something has followed from an alarm of a policy."""
+
+
+class MetricSource(Protocol):
+    """A source of numbers that is asked now and then: Prometheus, or a document on the web."""
+
+    async def answer(self, question: Question) -> Answer:
+        """Return what the source says now, within a few seconds. Never raises: what goes wrong is an answer too."""
 
 
 class Clock(Protocol):

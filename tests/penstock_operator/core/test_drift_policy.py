@@ -112,28 +112,3 @@ def test_signals_are_bounded() -> None:
     status = status_of(policy(), split(analysis=[entry(f"m{number}", "Pass") for number in range(50)]))
 
     assert len(status["signals"]) == 20
-
-
-def test_the_last_rollback_of_this_policy_is_its_last_action() -> None:
-    rejected = [
-        {"revision": "d", "at": "t4", "by": "ada", "reason": "Aborted", "message": "no"},
-        {"revision": "c", "at": "t3", "by": "other/errors", "reason": "PolicyBreached", "message": "3%"},
-        {"revision": "b", "at": "t2", "by": "guard/errors", "reason": "PolicyBreached", "message": "2%"},
-        {"revision": "a", "at": "t1", "by": "guard/slow", "reason": "PolicyBreached", "message": "1%"},
-    ]
-    status = status_of(policy(), split(rejected=rejected))
-
-    assert status["lastAction"] == {
-        "action": "Rollback",
-        "at": "t2",
-        "revision": "b",
-        "metric": "errors",
-        "message": "2%",
-    }
-
-
-def test_the_last_action_is_remembered_when_the_split_forgives() -> None:
-    before = {"action": "Rollback", "at": "t2", "revision": "b", "metric": "errors", "message": "2%"}
-
-    assert status_of(policy(lastAction=before), split())["lastAction"] == before
-    assert status_of(policy(lastAction=before), None)["lastAction"] == before

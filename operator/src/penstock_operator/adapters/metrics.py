@@ -1,6 +1,7 @@
 """The operator's own Prometheus metrics."""
 
 import time
+from collections import Counter as Counted
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
@@ -8,10 +9,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from penstock_operator.adapters.cache import ObjectCache
-from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest
+from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest, ObjectRef
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-
+#: Finer around a second, which is what a tick may be late.
+_LATE_SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30)
 _ACKNOWLEDGE_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 
 
@@ -36,6 +38,10 @@ class Metrics:
             "penstock_reconcile_duration_seconds", "How long a reconcile took", ["kind"], buckets=_SECONDS,
             registry=registry,
         )  # fmt: skip
+        self._lateness = Histogram(
+            "penstock_reconcile_lateness_seconds", "How long after it was due a reconcile began", ["kind"],
+            buckets=_LATE_SECONDS, registry=registry,
+        )  # fmt: skip
         self._requests = Counter(
             "penstock_api_requests_total", "Requests to the API server", ["verb", "resource", "code"],
             registry=registry,
@@ -55,12 +61,24 @@ class Metrics:
             "penstock_alerts_total", "Alerts that policies raised", ["namespace", "policy", "metric"],
             registry=registry,
         )  # fmt: skip
+        self._actions = Counter(
+            "penstock_actions_total", "What followed from alarms of policies",
+            ["namespace", "policy", "action", "dry_run"], registry=registry,
+        )  # fmt: skip
+        self._deliveries = Counter(
+            "penstock_webhook_deliveries_total", "Tries to tell a policy's webhook",
+            ["namespace", "policy", "outcome"], registry=registry,
+        )  # fmt: skip
         self._leader = Gauge("penstock_leader", "1 where this replica leads", registry=registry)
         self._loop_lag = Gauge(
             "penstock_event_loop_lag_seconds", "How late the event loop was at its last beat", registry=registry
         )
         for kind in CUSTOM_KINDS:  # a rate over a counter that is absent until its first error shows nothing
             self._errors.labels(kind.resource.kind)
+
+    def began(self, kind: Kind, late_seconds: float) -> None:
+        """Count how late one reconcile began."""
+        self._lateness.labels(kind.resource.kind).observe(late_seconds)
 
     def reconciled(self, kind: Kind, seconds: float, outcome: str) -> None:
         """Count one reconcile."""
@@ -86,6 +104,14 @@ class Metrics:
     def alerted(self, namespace: str, policy: str, metric: str) -> None:
         """Count one alert."""
         self._alerts.labels(namespace, policy, metric).inc()
+
+    def acted(self, namespace: str, policy: str, action: str, *, dry_run: bool) -> None:
+        """Count one deed."""
+        self._actions.labels(namespace, policy, action, str(dry_run).lower()).inc()
+
+    def delivered(self, owner: ObjectRef, *, arrived: bool) -> None:
+        """Count one try to tell somebody."""
+        self._deliveries.labels(owner.namespace, owner.name, "arrived" if arrived else "failed").inc()
 
     def leads(self, *, leading: bool) -> None:
         """Say whether this replica leads."""
@@ -153,13 +179,21 @@ class _ObjectState(Collector):
             "Percent of requests, as acknowledged by every router",
             labels=["namespace", "split", "revision"],
         )
+        alarms = GaugeMetricFamily(
+            "penstock_alarms",
+            "Alarms of a policy by signal class and state",
+            labels=["namespace", "policy", "signal", "state"],
+        )
         for kind in CUSTOM_KINDS:
             for manifest in self._cache.every(kind):
                 _add_conditions(conditions, kind, manifest)
+        for policy in self._cache.every(Kind.DRIFT_POLICY):
+            _add_alarms(alarms, policy)
         for split in self._cache.every(Kind.TRAFFIC_SPLIT):
             _add_weights(weights, split)
         yield conditions
         yield weights
+        yield alarms
 
 
 def _add_conditions(family: GaugeMetricFamily, kind: Kind, manifest: Manifest) -> None:
@@ -167,6 +201,17 @@ def _add_conditions(family: GaugeMetricFamily, kind: Kind, manifest: Manifest) -
     for condition in (manifest.get("status") or {}).get("conditions") or ():
         labels = (kind.resource.kind, metadata["namespace"], metadata["name"], condition["type"], condition["status"])
         family.add_metric([str(label) for label in labels], 1)
+
+
+def _add_alarms(family: GaugeMetricFamily, policy: Manifest) -> None:
+    """Count alarms by class: names of columns are whatever the data held, and no labels."""
+    metadata = policy["metadata"]
+    found = Counted(
+        (str(entry.get("signal")), str(entry.get("state")))
+        for entry in (policy.get("status") or {}).get("alarms") or ()
+    )
+    for (signal, state), count in sorted(found.items()):
+        family.add_metric([metadata["namespace"], metadata["name"], signal, state], count)
 
 
 def _add_weights(family: GaugeMetricFamily, split: Manifest) -> None:

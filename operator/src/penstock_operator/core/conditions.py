@@ -51,6 +51,9 @@ class Reason(StrEnum):
     METRICS_BREACHED = "MetricsBreached"
     NOTHING_TO_JUDGE = "NothingToJudge"
     CANNOT_JUDGE = "CannotJudge"
+    DELIVERED = "Delivered"
+    DELIVERY_FAILED = "DeliveryFailed"
+    CRON_JOB_NOT_FOUND = "CronJobNotFound"
 
 
 def timestamp(now: float) -> str:

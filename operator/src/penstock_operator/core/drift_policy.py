@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
-from penstock_operator.core.conditions import Conditions, Reason, timestamp
+from penstock_operator.core.conditions import Conditions, Reason
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.trial import SEVERITY
@@ -31,8 +31,6 @@ def policy_status(policy: Manifest, spec: DriftPolicySpec, split: Manifest | Non
     if signals:
         status["signals"] = signals
         status["worst"] = signals[0]["name"]
-    if action := _last_action(name, split) or _alert(name, spec, split, live, now=now) or live.get("lastAction"):
-        status["lastAction"] = action
     return status
 
 
@@ -75,35 +73,3 @@ def _health(signals: Sequence[Mapping[str, Any]]) -> tuple[bool | None, Reason, 
             return None, Reason.CANNOT_JUDGE, words
         case _:
             return True, Reason.HEALTHY, words
-
-
-def _last_action(name: str, split: Manifest | None) -> dict[str, Any] | None:
-    """Return the last rollback that was this policy's."""
-    rejected: Sequence[Mapping[str, Any]] = (split or {}).get("status", {}).get("rejected", ())
-    for entry in rejected:
-        policy, _, metric = entry.get("by", "").partition("/")
-        if policy == name and entry.get("reason") == Reason.POLICY_BREACHED:
-            return {
-                "action": "Rollback",
-                "at": entry["at"],
-                "revision": entry["revision"],
-                "metric": metric,
-                "message": entry["message"],
-            }
-    return None
-
-
-def _alert(
-    name: str, spec: DriftPolicySpec, split: Manifest | None, live: Mapping[str, Any], *, now: float
-) -> dict[str, Any] | None:
-    """Return the alert about a candidate that fails under a policy that does not roll back; told once per metric."""
-    actions = next((action.do for action in spec.actions if "Metrics" in action.signals), [])
-    candidates = (split or {}).get("status", {}).get("candidates", ())
-    failed = next((signal for signal in _signals(name, split) if signal["verdict"] == Verdict.FAIL), None)
-    if "Rollback" in actions or "Alert" not in actions or failed is None or not candidates:
-        return None
-    last = live.get("lastAction", {})
-    about = {"action": "Alert", "revision": candidates[0]["revision"], "metric": failed["name"]}
-    if all(last.get(field) == value for field, value in about.items()):
-        return dict(last)
-    return {**about, "at": timestamp(now), "message": f"{failed['name']}: {failed.get('message', '')}"}
