@@ -69,12 +69,14 @@ REGISTRY = GoModule(name="registry", produces={"registry": "registry"})
 FAKE_GCS_SERVER = GoModule(name="fake-gcs-server", produces={"fake-gcs-server": "fake-gcs-server"})
 #: Judges servers of HTTP/2, as ours for gRPC is one.
 H2SPEC = GoModule(name="h2spec", produces={"h2spec": "h2spec"})
+#: The second router that splits are tested with; minutes to build.
+ENVOY_GATEWAY = GoModule(name="envoy-gateway", produces={"envoy-gateway": "envoy-gateway"})
 
 CONTROL_PLANE_MODULES = (CERTIFICATES, ETCD, KUBERNETES)
 CLUSTER_MODULES = (CERTIFICATES, PAUSE, ETCD, KUBERNETES, HELM, COREDNS)
 #: The servers that tests fetch models from.
 SOURCE_MODULES = (VERSITYGW, REGISTRY, FAKE_GCS_SERVER)
-ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES, H2SPEC)
+ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES, H2SPEC, ENVOY_GATEWAY)
 
 
 def bin_dir() -> Path:

@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     tools.add_argument("module", nargs="*", choices=[[], *(module.name for module in binaries.ALL_MODULES)])
     tools.set_defaults(run=_tools)
 
+    gateway = commands.add_parser("gateway", help="install Envoy Gateway, which runs HTTPRoutes, in the cluster")
+    gateway.set_defaults(run=_gateway)
+
     control_plane = commands.add_parser("control-plane", help="an API server without nodes, for tests")
     control_plane.add_argument("action", choices=["up", "down"])
     control_plane.add_argument("--dir", type=Path, required=True, help="folder for all of its state")
@@ -126,6 +129,11 @@ def _images(options: argparse.Namespace) -> int:
 def _tools(options: argparse.Namespace) -> int:
     wanted = [module for module in binaries.ALL_MODULES if module.name in options.module]
     print(binaries.ensure(wanted or binaries.CLUSTER_MODULES))
+    return 0
+
+
+def _gateway(_options: argparse.Namespace) -> int:
+    _cluster().install_gateway()
     return 0
 
 

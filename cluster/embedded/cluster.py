@@ -9,6 +9,7 @@ from . import (
     binaries,
     cgroups,
     dns_probe,
+    envoy_gateway,
     firewall,
     images,
     mounts,
@@ -70,6 +71,11 @@ class Cluster:
         if not self.node.is_alive(CONTAINERD):
             raise ClusterError("the cluster is not running: bring it up first (`up`)")
         return images.import_all(self.store, wanted)
+
+    def install_gateway(self) -> None:
+        """Install Envoy Gateway, the images for its proxies included."""
+        self.import_images([image for image in images.IMAGES if image.name == "router"])
+        envoy_gateway.ensure(self.layout, self.store)
 
     def is_healthy(self) -> bool:
         """Tell whether all is running, ready and made from what is in the tree now; never raises for ruins."""
