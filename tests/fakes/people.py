@@ -26,6 +26,9 @@ class Unobserved:
     def requested(self, verb: str, resource: str, code: str, seconds: float) -> None:
         """Forget."""
 
+    def began(self, kind: Kind, late_seconds: float) -> None:
+        """Forget."""
+
     def reconciled(self, kind: Kind, seconds: float, outcome: str) -> None:
         """Forget."""
 

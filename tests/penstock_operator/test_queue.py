@@ -59,6 +59,11 @@ class Scripted:
 class Heard:
     def __init__(self) -> None:
         self.outcomes: list[str] = []
+        self.late: list[float] = []
+
+    def began(self, kind: Kind, late_seconds: float) -> None:
+        assert kind is Kind.TRAFFIC_SPLIT
+        self.late.append(round(late_seconds, 3))
 
     def reconciled(self, kind: Kind, seconds: float, outcome: str) -> None:
         assert kind is Kind.TRAFFIC_SPLIT
@@ -415,6 +420,21 @@ async def test_an_object_that_went_leaves_nothing_behind() -> None:
             queue.add(ref(f"split-{number}"))
         await asyncio.sleep(60)
     assert not queue._keys
+
+
+@virtual
+async def test_how_late_each_reconcile_began_is_told() -> None:
+    async def slow(key: ObjectRef) -> float | None:
+        await asyncio.sleep(3)
+        return 2.0 if key.name == "a" else None
+
+    heard = Heard()
+    queue = make(Scripted(slow), heard, workers=1)
+    async with working(queue):
+        queue.add(ref("a"))
+        queue.add(ref("b"))
+        await asyncio.sleep(8)
+    assert heard.late == [0, 3, 1], "b waited for a; the next look at a was due after 5 s, while b went on until 6 s"
 
 
 @virtual

@@ -24,6 +24,9 @@ class Reconciler(Protocol):
 class Observer(Protocol):
     """Hears how reconciles went; the metrics adapter is one."""
 
+    def began(self, kind: Kind, late_seconds: float) -> None:
+        """One reconcile began, this long after it was due."""
+
     def reconciled(self, kind: Kind, seconds: float, outcome: str) -> None:
         """One reconcile ended: ``ok``, ``unavailable``, ``rejected``, ``deadline`` or ``error``."""
 
@@ -175,6 +178,8 @@ class WorkQueue:
             await self._wakeup.acquire()
             ref = self._ready.popleft()
             key = self._keys[ref]
+            if key.queued_since is not None:
+                self._observer.began(ref.kind, max(0.0, self._now() - key.queued_since))
             key.queued_since = None
             key.processing = True
             try:
@@ -260,22 +265,23 @@ class WorkQueue:
             rest = (self._pace.burst - key.tokens) / self._pace.per_second
             asyncio.get_running_loop().call_later(rest + 0.1, self._forget_if_idle, ref, key)
 
-    def _enqueue(self, ref: ObjectRef, key: _Key) -> None:
+    def _enqueue(self, ref: ObjectRef, key: _Key, due: float | None = None) -> None:
         if key.timer is not None:
             key.timer.cancel()
             key.timer = None
         if key.queued_since is None:
-            key.queued_since = self._now()
+            key.queued_since = self._now() if due is None else due
             self._ready.append(ref)
             self._wakeup.release()
 
     def _on_timer(self, ref: ObjectRef) -> None:
         key = self._keys[ref]
+        due = key.timer.when() if key.timer is not None else None
         key.timer = None
         if key.processing:
             key.dirty = True
         else:
-            self._enqueue(ref, key)
+            self._enqueue(ref, key, due)
 
     def _wait_for_token(self, key: _Key, now: float) -> float:
         key.tokens = min(self._pace.burst, key.tokens + (now - key.tokens_at) * self._pace.per_second)

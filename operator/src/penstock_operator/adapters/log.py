@@ -5,6 +5,8 @@ import sys
 
 import structlog
 
+#: Who moved traffic is told at every level.
+AUDIT = "penstock.audit"
 _QUIET = {"kopf": logging.WARNING, "aiohttp": logging.WARNING, "asyncio": logging.WARNING, "grpc": logging.WARNING}
 
 
@@ -32,6 +34,7 @@ def configure(level: str) -> None:
     root.setLevel(level)
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(max(quiet, logging.getLevelName(level)))
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

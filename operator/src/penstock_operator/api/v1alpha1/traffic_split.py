@@ -51,9 +51,18 @@ class Strategy(ApiModel):
     on_undecided: Literal["Hold", "Promote", "Rollback"] = "Hold"
 
 
+class FreezeWindow(ApiModel):
+    """A time in which no candidate goes forward; taking one back always works."""
+
+    cron: str
+    duration: Duration
+    time_zone: str = "UTC"
+
+
 class TrafficSplitSpec(ApiModel):
     """What a user asks for."""
 
     stable: Stable
     strategy: Strategy
     policies: list[str] = Field(default_factory=list)
+    freeze: list[FreezeWindow] = Field(default_factory=list)
