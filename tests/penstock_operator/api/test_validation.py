@@ -71,6 +71,10 @@ def limit_of_errors(limit: str) -> Change:
     return {"spec.metrics": [{"name": "errors", "source": "ErrorRate", "limit": limit}]}
 
 
+def watched(**fields: Any) -> Change:
+    return {"spec": {"target": {"name": "fraud"}, **fields}}
+
+
 def actions(*entries: dict[str, Any]) -> Change:
     return {"spec.actions": list(entries)}
 
@@ -568,6 +572,92 @@ CASES = {
         said="from must be before until",
         invalid={"spec.mute": [{"from": "2026-12-24T18:00:00Z", "until": "2026-12-24T18:00:00+01:00"}]},
         valid={"spec.mute": [{"from": "2026-12-24T18:00:00+01:00", "until": "2026-12-24T18:00:00Z"}]},
+    ),
+    "a policy that watches nothing": Case(
+        kind=DPOL,
+        said="say what is watched: metrics, drift or dataQuality, such as drift: {inputs: {}, outputs: {}}",
+        invalid={"spec.metrics": []},
+        valid=watched(dataQuality={}),
+    ),
+    "metrics of a ModelDeployment": Case(
+        kind=DPOL,
+        said="metrics judge the candidates of a TrafficSplit",
+        invalid={"spec.target": {"kind": "ModelDeployment", "name": "fraud"}, "spec.drift": {"inputs": {}}},
+        valid=watched(target={"kind": "ModelDeployment", "name": "fraud"}, drift={"inputs": {}}),
+    ),
+    "a target without a name": Case(
+        kind=DPOL,
+        said="say which: either name: fraud, or selector: {matchLabels: {team: risk}}",
+        invalid={"spec.target": {}},
+        valid=watched(
+            target={"kind": "ModelDeployment", "selector": {"matchLabels": {"team": "risk"}}}, drift={"outputs": {}}
+        ),
+    ),
+    "a selector of splits": Case(
+        kind=DPOL,
+        said="a selector is for many models: write kind: ModelDeployment",
+        invalid={"spec.target": {"selector": {"matchLabels": {"team": "risk"}}}},
+        valid={"spec.target": {"name": "fraud"}},
+    ),
+    "more false alarms than looks": Case(
+        kind=DPOL,
+        said="write a number of alarms between 0.0001 and 100000, such as 1",
+        invalid={"spec.falseAlarms": {"per30Days": 0}},
+        valid={"spec.falseAlarms": {"per30Days": 0.5}},
+    ),
+    "drift of nothing": Case(
+        kind=DPOL,
+        said="say what is watched, such as drift: {inputs: {}, outputs: {}, correlation: true, contribution: {}}",
+        invalid={"spec.drift": {}},
+        valid={"spec.drift": {"correlation": True}},
+    ),
+    "a PSI in percent": Case(
+        kind=DPOL,
+        said="write a PSI from 0 to 10, such as 0.1",
+        invalid={"spec.drift": {"inputs": {"psiMax": 20}}},
+        valid={"spec.drift": {"inputs": {"psiMax": 0}, "outputs": {"psiMax": 10}}},
+    ),
+    "a link that is lost by more than all of it": Case(
+        kind=DPOL,
+        said="write a share from 0 to below 1, such as 0.1",
+        invalid={"spec.drift": {"contribution": {"lostMin": 1}}},
+        valid={"spec.drift": {"contribution": {"lostMin": 0.99}}},
+    ),
+    "missing values in percent": Case(
+        kind=DPOL,
+        said="write a share from 0 to below 1, such as 0.02",
+        invalid={"spec.dataQuality": {"missingMax": 2}},
+        valid={"spec.dataQuality": {"missingMax": 0}},
+    ),
+    "infinite values in percent": Case(
+        kind=DPOL,
+        said="write a share from 0 to below 1, such as 0.001",
+        invalid={"spec.dataQuality": {"invalidMax": -0.1}},
+        valid={"spec.dataQuality": {"invalidMax": 0.5}},
+    ),
+    "unseen categories in percent": Case(
+        kind=DPOL,
+        said="write a share from 0 to below 1, such as 0.01",
+        invalid={"spec.dataQuality": {"unseenCategoryMax": 5}},
+        valid={"spec.dataQuality": {"unseenCategoryMax": 0.05, "outOfRangeMax": 0.05}},
+    ),
+    "a volume that may not change at all": Case(
+        kind=DPOL,
+        said="write how many times, from 1.1 to 1000, such as 5",
+        invalid={"spec.dataQuality": {"volumeChangeMax": 1}},
+        valid={"spec.dataQuality": {"volumeChangeMax": 1.1}},
+    ),
+    "a silence without a unit": Case(
+        kind=DPOL,
+        said="write a number with a unit, such as 10m or 2h",
+        invalid={"spec.dataQuality": {"silenceMax": "10"}},
+        valid={"spec.dataQuality": {"silenceMax": "10m"}},
+    ),
+    "a silence of a second": Case(
+        kind=DPOL,
+        said="must be at least 10s and at most 720h",
+        invalid={"spec.dataQuality": {"silenceMax": "1s"}},
+        valid={"spec.dataQuality": {"silenceMax": "720h"}},
     ),
 }
 

@@ -38,7 +38,7 @@ class DriftPolicyReconciler:
             refused = {**live, "observedGeneration": generation, "conditions": conditions.to_wire()}
             await report(self._cluster, policy, refused, ())
             return None
-        target = ObjectRef(kind=Kind.TRAFFIC_SPLIT, namespace=ref.namespace, name=spec.target.name)
+        target = ObjectRef(kind=Kind.TRAFFIC_SPLIT, namespace=ref.namespace, name=spec.target.name or "")
         split = self._cluster.get(target)
         alarms = metric_alarms(ref.name, split, now=now)
         case = Case(policy=policy, spec=spec, alarms=alarms, now=now)

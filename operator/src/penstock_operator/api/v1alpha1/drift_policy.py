@@ -10,17 +10,25 @@ from penstock_operator.api.model import ApiModel
 KIND = "DriftPolicy"
 
 
-class Target(ApiModel):
-    """What the policy watches."""
+class Selector(ApiModel):
+    """Which objects, by their labels."""
 
-    kind: Literal["TrafficSplit"] = "TrafficSplit"
-    name: str
+    match_labels: dict[str, str]
+
+
+class Target(ApiModel):
+    """What the policy watches: one object by name, or ModelDeployments by their labels."""
+
+    kind: Literal["TrafficSplit", "ModelDeployment"] = "TrafficSplit"
+    name: str | None = None
+    selector: Selector | None = None
 
 
 class FalseAlarms(ApiModel):
     """The false-alarm budget."""
 
     per_rollout: float = 0.05
+    per_30_days: float = Field(default=1.0, alias="per30Days")
 
 
 class WebSource(ApiModel):
@@ -49,6 +57,46 @@ class Metric(ApiModel):
     accept_difference: float = 0.005
     critical: bool = False
     dry_run: bool = False
+
+
+class Inputs(ApiModel):
+    """Watch how inputs are distributed."""
+
+    features: list[str] = Field(default_factory=lambda: ["*"])
+    psi_max: float = 0.1
+
+
+class Outputs(ApiModel):
+    """Watch how outputs are distributed."""
+
+    psi_max: float = 0.1
+
+
+class Contribution(ApiModel):
+    """Watch whether outputs follow inputs as they did."""
+
+    lost_min: float = 0.1
+
+
+class Drift(ApiModel):
+    """Live traffic against the model's reference profile; a block that is absent is not watched."""
+
+    reference: Literal["Profile"] = "Profile"
+    inputs: Inputs | None = None
+    outputs: Outputs | None = None
+    correlation: bool = False
+    contribution: Contribution | None = None
+
+
+class DataQuality(ApiModel):
+    """What may be wrong with values, and how often rows come."""
+
+    missing_max: float = 0.02
+    invalid_max: float = 0.001
+    unseen_category_max: float = 0.01
+    out_of_range_max: float = 0.01
+    volume_change_max: float | None = None
+    silence_max: Duration | None = None
 
 
 SignalName = Literal["Metrics", "Inputs", "Outputs", "Correlation", "Contribution", "DataQuality", "Performance"]
@@ -120,7 +168,10 @@ class DriftPolicySpec(ApiModel):
 
     target: Target
     false_alarms: FalseAlarms = FalseAlarms()
-    metrics: list[Metric]
+    window_rows: int = 500
+    metrics: list[Metric] = Field(default_factory=list)
+    drift: Drift | None = None
+    data_quality: DataQuality | None = None
     actions: list[Action] = Field(default_factory=_default_actions)
     retrain: Retrain | None = None
     alert: Alert | None = None
