@@ -1,5 +1,7 @@
 """What happened since the last look, whatever routers do in between."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,6 +47,23 @@ def test_a_tick_is_the_difference_summed_over_routers() -> None:
     assert (counts.requests, counts.errors, counts.healthy_hosts) == (12, 2, 1)
     assert counts.latency == LatencyCounts(le=EDGES, counts=(6, 3, 3))
     assert tick.coverage == 1.0
+
+
+def copies(requests: int, errors: int, dropped: int) -> RouterSample:
+    mirrored = replace(counters(requests, errors), dropped=dropped)
+    return RouterSample(pod="a", boot="1", counters={KEY: counters(1)}, mirrored={KEY: mirrored})
+
+
+def test_copies_are_counted_apart_and_those_that_were_never_sent_for_nobody() -> None:
+    _, tick = ticks([copies(10, 2, 1)], [copies(40, 12, 9)], pods={"a"})
+    assert tick.counts[KEY].requests == 0
+    assert (tick.mirrored[KEY].requests, tick.mirrored[KEY].errors) == (22, 2)
+
+
+def test_a_dropped_copy_that_is_read_before_its_error_starts_no_counter_anew() -> None:
+    _, early, late = ticks([copies(10, 2, 2)], [copies(10, 2, 3)], [copies(11, 3, 3)], pods={"a"})
+    assert (early.mirrored[KEY].requests, early.mirrored[KEY].errors) == (0, 0)
+    assert late.mirrored[KEY].requests <= 1
 
 
 def test_the_first_look_at_a_router_counts_nothing() -> None:

@@ -82,7 +82,12 @@ def test_a_match_without_its_value_is_refused(kind: MatchKind, value: str, messa
 
 @pytest.mark.parametrize(
     ("name", "ttl_seconds", "message"),
-    [("a;b", 60, "is no name of a cookie"), ("", 60, "is no name of a cookie"), ("penstock", 0, "at least a second")],
+    [
+        ("a;b", 60, "is no name of a cookie"),
+        ("", 60, "is no name of a cookie"),
+        ("c" * 41, 60, "is no name of a cookie"),
+        ("penstock", 0, "at least a second"),
+    ],
 )
 def test_a_cookie_that_no_browser_would_keep_is_refused(name: str, ttl_seconds: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import aiohttp
 
-from penstock_operator.adapters.xds.naming import ClusterName
+from penstock_operator.adapters.xds.naming import ClusterName, Purpose
 from penstock_operator.core.manifests.router import STATS_PORT
 from penstock_operator.core.manifests.router_bootstrap import (
     BOOT_HEADER,
@@ -54,28 +54,38 @@ class HttpRouterStats:
         except (aiohttp.ClientError, TimeoutError, OSError, UnicodeDecodeError):
             return None
         try:
-            return RouterSample(pod=pod.name, boot=boot, counters=parse_counters(text, namespace))
+            counters = parse_counters(text, namespace)
         except ValueError:
             return None
+        return RouterSample(
+            pod=pod.name,
+            boot=boot,
+            counters=counters[Purpose.SPREAD],
+            matched=counters[Purpose.MATCHED],
+            mirrored=counters[Purpose.MIRRORED],
+        )
 
 
-def parse_counters(text: str, namespace: str) -> dict[tuple[str, str], RevisionCounters]:
-    """Return the counters in Envoy's text form by (split, revision). Raises ValueError for what is not that form."""
+def parse_counters(text: str, namespace: str) -> dict[Purpose, dict[tuple[str, str], RevisionCounters]]:
+    """Return the counters in Envoy's text form by purpose, split and revision.
+
+    Raises ValueError for what is not that form.
+    """
     clusters: dict[str, dict[str, str]] = {}
     for line in text.splitlines():
         name, found, value = line.partition(": ")
         cluster, _, statistic = name.removeprefix("cluster.").rpartition(".")
         if found and cluster:
             clusters.setdefault(cluster, {})[statistic] = value
-    counters: dict[tuple[str, str], RevisionCounters] = {}
+    counters: dict[Purpose, dict[tuple[str, str], RevisionCounters]] = {purpose: {} for purpose in Purpose}
     for text_name, statistics in clusters.items():
-        cluster_name = ClusterName.parse_stats(text_name)
-        if cluster_name.namespace == namespace:
-            counters[cluster_name.split, cluster_name.revision] = _counters(statistics)
+        name_of = ClusterName.parse_stats(text_name)
+        if name_of.namespace == namespace:
+            counters[name_of.purpose][name_of.split, name_of.revision] = _counters(statistics, name_of.purpose)
     return counters
 
 
-def _counters(statistics: dict[str, str]) -> RevisionCounters:
+def _counters(statistics: dict[str, str], purpose: Purpose) -> RevisionCounters:
     def number(statistic: str) -> int:
         return int(statistics.get(statistic, "0"))
 
@@ -86,6 +96,8 @@ def _counters(statistics: dict[str, str]) -> RevisionCounters:
         errors=sum(answers[answer] for answer in _ERROR_CLASSES),
         latency=_latency(statistics.get("upstream_rq_time", ""), timeouts=number("upstream_rq_timeout")),
         healthy_hosts=number("membership_healthy"),
+        # Envoy answers what it may not send itself, with a 503.
+        dropped=number("upstream_rq_pending_overflow") if purpose is Purpose.MIRRORED else 0,
     )
 
 

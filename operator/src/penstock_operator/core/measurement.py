@@ -1,6 +1,6 @@
 """From the routers' cumulative counters to what happened since the last look."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
@@ -25,11 +25,13 @@ class RevisionCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """One tick of a namespace."""
+    """One tick of a namespace: ``counts`` of requests that were spread by weight, the others as in RouterSample."""
 
     counts: Mapping[Key, RevisionCounts]
     pods_read: int
     pods_expected: int
+    matched: Mapping[Key, RevisionCounts] = field(default_factory=dict)
+    mirrored: Mapping[Key, RevisionCounts] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:
@@ -53,17 +55,26 @@ def measure(baseline: Baseline, samples: Iterable[RouterSample], pods: Collectio
     - A router that is absent from ``samples`` contributes when it is back.
     """
     read = {sample.pod: sample for sample in samples if sample.pod in pods}
-    news: dict[Key, list[RevisionCounters]] = {}
-    for pod, sample in read.items():
-        before = baseline.samples.get(pod)
-        if before is None:
-            before = sample
-        for key, counters in sample.counters.items():
-            known = before.counters.get(key) if before.boot == sample.boot else None
-            news.setdefault(key, []).append(_since(known, counters))
     kept = {pod: sample for pod, sample in baseline.samples.items() if pod in pods}
-    counts = {key: _total(parts, pods_read=len(read)) for key, parts in sorted(news.items())}
-    return Baseline(samples=kept | read), Measurement(counts=counts, pods_read=len(read), pods_expected=len(pods))
+    pairs = [(kept.get(pod, sample), sample) for pod, sample in read.items()]
+    return Baseline(samples=kept | read), Measurement(
+        counts=_news([(old, old.counters, new, new.counters) for old, new in pairs]),
+        matched=_news([(old, old.matched, new, new.matched) for old, new in pairs]),
+        mirrored=_news([(old, old.mirrored, new, new.mirrored) for old, new in pairs]),
+        pods_read=len(read),
+        pods_expected=len(pods),
+    )
+
+
+def _news(
+    pairs: Sequence[tuple[RouterSample, Mapping[Key, RevisionCounters], RouterSample, Mapping[Key, RevisionCounters]]],
+) -> dict[Key, RevisionCounts]:
+    news: dict[Key, list[RevisionCounters]] = {}
+    for old, before, new, after in pairs:
+        for key, counters in after.items():
+            known = before.get(key) if old.boot == new.boot else None
+            news.setdefault(key, []).append(_since(known, counters))
+    return {key: _total(parts, pods_read=len(pairs)) for key, parts in sorted(news.items())}
 
 
 def _since(before: RevisionCounters | None, now: RevisionCounters) -> RevisionCounters:
@@ -74,6 +85,7 @@ def _since(before: RevisionCounters | None, now: RevisionCounters) -> RevisionCo
         errors=now.errors - before.errors,
         latency=_latency_since(before.latency, now.latency),
         healthy_hosts=now.healthy_hosts,
+        dropped=now.dropped - before.dropped,
     )
 
 
@@ -81,6 +93,7 @@ def _fell(before: RevisionCounters, now: RevisionCounters) -> bool:
     return (
         now.requests - now.errors < before.requests - before.errors
         or now.errors < before.errors
+        or now.dropped < before.dropped
         or now.latency.le != before.latency.le
         or any(new < old for old, new in _pairs(before.latency, now.latency))
     )
@@ -95,9 +108,12 @@ def _pairs(before: LatencyCounts, now: LatencyCounts) -> Iterable[tuple[int, int
 
 
 def _total(parts: list[RevisionCounters], *, pods_read: int) -> RevisionCounts:
+    requests, errors = sum(part.requests for part in parts), sum(part.errors for part in parts)
+    # What was never sent is held against nobody. Read while it is counted, it may be ahead of the errors.
+    unsent = min(sum(part.dropped for part in parts), errors)
     return RevisionCounts(
-        requests=sum(part.requests for part in parts),
-        errors=sum(part.errors for part in parts),
+        requests=requests - unsent,
+        errors=errors - unsent,
         latency=_merged([part.latency for part in parts]),
         # A router that does not know the revision can send nobody there.
         healthy_hosts=min(part.healthy_hosts for part in parts) if len(parts) == pods_read else 0,

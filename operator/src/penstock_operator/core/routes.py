@@ -7,7 +7,8 @@ from enum import StrEnum
 _PERCENT = 100
 #: RFC 9110's token in lower case. Routers refuse requests that have underscores in header names.
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+#: Not longer, because routers look for it with an expression whose size they limit.
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}")
 #: These never reach a match: Envoy keeps the first apart, and takes the others away.
 _RESERVED_HEADERS = ("host", "x-penstock-", "x-envoy-")
 
@@ -83,7 +84,7 @@ class CookieKey:
     def __post_init__(self) -> None:
         """Refuse what browsers would not keep."""
         if not _COOKIE_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no name of a cookie; use letters, digits, - and _")
+            raise ValueError(f"{self.name!r} is no name of a cookie; use 1 to 40 letters, digits, - or _")
         if self.ttl_seconds < 1:
             raise ValueError(f"a cookie must live for at least a second, got {self.ttl_seconds}")
 
@@ -200,13 +201,15 @@ class RevisionCounters:
     """Cumulative counters of one revision behind one split in one router process.
 
     ``errors`` counts every answer that is not a success (4xx, 5xx and what the router itself answered for it).
-    ``healthy_hosts`` is a gauge: pods of the revision that this router may send to.
+    ``healthy_hosts`` is a gauge: pods of the revision that this router may send to. ``dropped`` of the errors were
+    copies that the router never sent, because too many were on their way.
     """
 
     requests: int
     errors: int
     latency: LatencyCounts
     healthy_hosts: int
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

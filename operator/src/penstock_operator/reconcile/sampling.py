@@ -15,10 +15,11 @@ _PENDING_LIMIT = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitTick:
-    """What happened behind one split between two reads, by revision."""
+    """What happened behind one split between two reads, by revision: requests spread by weight, and their copies."""
 
     at: float
     counts: Mapping[str, RevisionCounts]
+    mirrored: Mapping[str, RevisionCounts] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,12 +54,10 @@ class Sampler:
             here.baseline, here.measurement = measure(here.baseline, samples, [pod.name for pod in pods])
             if first:
                 return
-            news: defaultdict[str, dict[str, RevisionCounts]] = defaultdict(dict)
-            for (split, revision), counts in here.measurement.counts.items():
-                news[split][revision] = counts
+            spread, mirrored = _by_split(here.measurement.counts), _by_split(here.measurement.mirrored)
             at = self._clock.now()
-            for split, by_revision in news.items():
-                here.pending[split].append(SplitTick(at=at, counts=by_revision))
+            for split, counts in spread.items():
+                here.pending[split].append(SplitTick(at=at, counts=counts, mirrored=mirrored.get(split, {})))
 
     def take(self, namespace: str, split: str) -> list[SplitTick]:
         """Return the ticks of a split that were not taken yet, oldest first."""
@@ -81,3 +80,10 @@ class Sampler:
     def forget(self, namespace: str, split: str) -> None:
         """Drop what is kept of a split that is gone."""
         self._namespaces[namespace].pending.pop(split, None)
+
+
+def _by_split(counts: Mapping[tuple[str, str], RevisionCounts]) -> dict[str, dict[str, RevisionCounts]]:
+    found: defaultdict[str, dict[str, RevisionCounts]] = defaultdict(dict)
+    for (split, revision), of_revision in counts.items():
+        found[split][revision] = of_revision
+    return dict(found)

@@ -19,7 +19,7 @@ import envoy
 from aiohttp import web
 
 from penstock_operator.adapters.router_stats import HttpRouterStats
-from penstock_operator.adapters.xds.resources import REVISION_HEADER
+from penstock_operator.adapters.xds.route_table import REVISION_HEADER
 from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.manifests.router import RouterSettings, router_manifests
 from penstock_operator.core.manifests.router_bootstrap import bootstrap
@@ -100,9 +100,12 @@ class Model:
     status: int = 200
     delay_seconds: float = 0.0
     answered: int = 0
+    seen: list[dict[str, str]] = field(default_factory=list)
     _runner: web.AppRunner | None = None
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def start(self) -> None:
+        self._stopping.clear()
         app = web.Application(client_max_size=128 * 1024 * 1024)
         app.router.add_get("/v2/health/ready", self._health)
         app.router.add_route("*", "/v2/models/{name}/infer", self._infer)
@@ -111,12 +114,13 @@ class Model:
         await web.TCPSite(self._runner, self.address, self.port, backlog=1024).start()
 
     async def stop(self) -> None:
+        self._stopping.set()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
 
-    def backend(self, weight: int, host: str = LOOPBACK) -> Backend:
-        return Backend(revision=self.revision, host=host, port=self.port, weight=weight)
+    def backend(self, weight: int, host: str = LOOPBACK, keys_from: int | None = None) -> Backend:
+        return Backend(revision=self.revision, host=host, port=self.port, weight=weight, keys_from=keys_from)
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response(status=200 if self.ready else 503)
@@ -124,8 +128,12 @@ class Model:
     async def _infer(self, request: web.Request) -> web.Response:
         await request.read()
         self.answered += 1
-        await asyncio.sleep(float(request.headers.get("x-delay-seconds", self.delay_seconds)))
         seen = {name.lower(): value for name, value in request.headers.items()}
+        self.seen.append(seen)
+        # A model that is stopped hangs no more.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(float(request.headers.get("x-delay-seconds", self.delay_seconds))):
+                await self._stopping.wait()
         return web.json_response({"revision": self.revision, "path": request.path, "headers": seen}, status=self.status)
 
 
@@ -201,7 +209,7 @@ class Rig:
         return model
 
     def route(
-        self, *backends: Backend, split: str = "fraud", port: int | None = None, timeout: float = 30
+        self, *backends: Backend, split: str = "fraud", port: int | None = None, timeout: float = 30, **more: Any
     ) -> SplitRoute:
         return SplitRoute(
             namespace=NAMESPACE,
@@ -209,6 +217,7 @@ class Rig:
             port=port or self.port,
             backends=backends,
             request_timeout_seconds=timeout,
+            **more,
         )
 
     def publish(self, *routes: SplitRoute) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.penstock_operator.adapters.xds.rig import LOOPBACK, Rig, free_port, load, until
 from yarl import URL
 
-from penstock_operator.adapters.xds.resources import REVISION_HEADER
+from penstock_operator.adapters.xds.route_table import REVISION_HEADER
 from penstock_operator.core.routes import Backend
 
 pytestmark = pytest.mark.envoy

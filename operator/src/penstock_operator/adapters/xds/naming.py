@@ -1,6 +1,7 @@
 """Names under which a split's parts appear in Envoy."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 #: Not allowed in names of Kubernetes objects, so it separates them without doubt.
 SEPARATOR = "/"
@@ -8,21 +9,33 @@ SEPARATOR = "/"
 _DOT_IN_STATS = "_"
 
 
+class Purpose(StrEnum):
+    """How requests come to a cluster. Each has its own, so that they are counted apart."""
+
+    SPREAD = "spread"
+    MATCHED = "matched"
+    MIRRORED = "mirrored"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterName:
-    """The Envoy cluster of one revision behind one split.
+    """The Envoy cluster of one revision behind one split; the purpose is told where it is not the usual one.
 
-    >>> ClusterName.parse_stats("shop/fraud_v1/fraud-7c9f2b41")
-    ClusterName(namespace='shop', split='fraud.v1', revision='fraud-7c9f2b41')
+    >>> ClusterName.parse_stats("shop/fraud_v1/fraud-7c9f2b41").split
+    'fraud.v1'
+    >>> str(ClusterName(namespace="shop", split="fraud", revision="fraud-7c9f2b41", purpose=Purpose.MIRRORED))
+    'shop/fraud/fraud-7c9f2b41/mirrored'
     """
 
     namespace: str
     split: str
     revision: str
+    purpose: Purpose = Purpose.SPREAD
 
     def __str__(self) -> str:
         """Return the name of the cluster."""
-        return SEPARATOR.join((self.namespace, self.split, self.revision))
+        usual = (self.namespace, self.split, self.revision)
+        return SEPARATOR.join(usual if self.purpose is Purpose.SPREAD else (*usual, self.purpose))
 
     @property
     def stats(self) -> str:
@@ -32,10 +45,21 @@ class ClusterName:
     @classmethod
     def parse_stats(cls, text: str) -> "ClusterName":
         """Return the name that ``stats`` wrote. Raises ValueError for anything else."""
-        namespace, split, revision = text.replace(_DOT_IN_STATS, ".").split(SEPARATOR)
-        return cls(namespace=namespace, split=split, revision=revision)
+        namespace, split, revision, *purpose = text.replace(_DOT_IN_STATS, ".").split(SEPARATOR)
+        if len(purpose) > 1:
+            raise ValueError(f"{text!r} is no name of a split's cluster")
+        return cls(namespace=namespace, split=split, revision=revision, purpose=Purpose(*purpose or ["spread"]))
 
 
 def endpoint_name(namespace: str, split: str) -> str:
     """Return the name of a split's listener and of its route configuration."""
     return SEPARATOR.join((namespace, split))
+
+
+def endpoint_of(cluster: str) -> str:
+    """Return the name of the listener whose routes may name a cluster.
+
+    >>> endpoint_of("shop/fraud/fraud-7c9f2b41"), endpoint_of("shop/fraud/fraud-7c9f2b41/mirrored")
+    ('shop/fraud', 'shop/fraud')
+    """
+    return endpoint_name(*cluster.split(SEPARATOR)[:2])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from penstock_operator.adapters.xds.naming import endpoint_of
 from penstock_operator.adapters.xds.resources import (
     CLUSTER_TYPE,
     LISTENER_TYPE,
@@ -169,7 +170,7 @@ class RouterStream:
         return tuple(name for name in sorted(unused) if now >= self._unused_since[name] + self._linger_seconds)
 
     def _may_be_routed_to(self, cluster: str, snapshot: Snapshot) -> bool:
-        endpoint, _, _ = cluster.rpartition("/")
+        endpoint = endpoint_of(cluster)
         split = snapshot.splits.get(endpoint.rpartition("/")[2])
         if split is not None and split.listener.name == endpoint:
             return not self._subscriptions[ROUTE_TYPE].has(split.route)
