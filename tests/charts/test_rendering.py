@@ -26,6 +26,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "operator.nodeSelector.disk=ssd",
         "operator.tolerations[0].operator=Exists",
         "operator.priorityClassName=system-cluster-critical",
+        "gateway.enabled=true",
     ),
     "everything off": ("rbac.aggregate=false", "networkPolicy.enabled=false", "operator.replicas=1"),
 }
@@ -160,6 +161,20 @@ def test_both_modes_give_the_same_rights(render: Render) -> None:
         if entry["kind"] == "Role" and entry["metadata"]["namespace"] == "shop"
     )
     assert role["rules"] == cluster
+
+
+def gateway_rights(manifests: list[Manifest]) -> dict[str, list[str]]:
+    found = [rule for rule in rules(manifests) if rule["apiGroups"] == ["gateway.networking.k8s.io"]]
+    return {resource: rule["verbs"] for rule in found for resource in rule["resources"]}
+
+
+def test_rights_on_the_gateway_api_come_only_where_it_is_asked_for(render: Render) -> None:
+    assert gateway_rights(render()) == {}
+    assert environment(render())["GATEWAY_ENABLED"] == "false"
+    enabled = {"httproutes": ["get", "create", "patch", "delete"], "gateways": ["get"]}
+    assert gateway_rights(render("gateway.enabled=true")) == {**enabled, "gatewayclasses": ["get"]}
+    # Classes belong to no namespace, so a Role cannot grant them.
+    assert gateway_rights(render("gateway.enabled=true", "watchNamespaces={shop}")) == enabled
 
 
 @every_variant

@@ -15,6 +15,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.workers == 4
     assert settings.tick_seconds == 2.0
     assert settings.router_replicas == 2
+    assert not settings.gateway_enabled
 
 
 def test_what_the_chart_sets_is_read() -> None:
@@ -30,6 +31,7 @@ def test_what_the_chart_sets_is_read() -> None:
             "LOG_LEVEL": "debug",
             "TICK_SECONDS": "0.5",
             "IMAGE_PULL_SECRETS": "a,b",
+            "GATEWAY_ENABLED": "true",
         }
     )
     assert settings.xds_address == "penstock-xds.penstock-system.svc:18001"
@@ -39,6 +41,7 @@ def test_what_the_chart_sets_is_read() -> None:
     assert settings.log_level == "DEBUG"
     assert settings.tick_seconds == 0.5
     assert settings.image_pull_secrets == ("a", "b")
+    assert settings.gateway_enabled
 
 
 def test_an_empty_variable_counts_as_absent() -> None:

@@ -43,4 +43,20 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.gateway.enabled }}
+# The route of a split that Gateways lead (spec.gateway). Read one by one and never watched: the CRDs may be absent.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, create, patch, delete]
+# Whether there is such a Gateway, and whether it is programmed.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways]
+  verbs: [get]
+{{- if not .Values.watchNamespaces }}
+# What its class can do, where that is published. Classes belong to no namespace.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gatewayclasses]
+  verbs: [get]
+{{- end }}
+{{- end }}
 {{- end -}}

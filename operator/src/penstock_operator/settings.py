@@ -34,6 +34,7 @@ class Settings:
     image_pull_policy: str
     image_pull_secrets: tuple[str, ...]
     router_replicas: int
+    gateway_enabled: bool
     xds_port: int
     xds_address: str
     ops_port: int
@@ -61,6 +62,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         image_pull_policy=read.choice("IMAGE_PULL_POLICY", "IfNotPresent", _PULL_POLICIES),
         image_pull_secrets=read.names("IMAGE_PULL_SECRETS"),
         router_replicas=read.whole("ROUTER_REPLICAS", 2, low=1, high=100),
+        gateway_enabled=read.flag("GATEWAY_ENABLED", default=False),
         xds_port=xds_port,
         xds_address=read.text("XDS_ADDRESS", f"penstock-xds.{namespace}.svc:{xds_port}"),
         ops_port=read.whole("OPS_PORT", 8080, low=1, high=_PORT_MAX),
