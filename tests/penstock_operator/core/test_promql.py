@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock_operator.core.promql import confined
+from penstock_operator.core.promql import confined, longest_range_seconds
 
 IN = 'namespace="shop"'
 
@@ -79,3 +79,19 @@ def test_another_namespace_can_only_be_asked_for_in_vain() -> None:
 def test_what_is_not_understood_is_refused(query: str) -> None:
     with pytest.raises(ValueError, match=r"read|closed|understood|labels"):
         confined(query, namespace="shop")
+
+
+@pytest.mark.parametrize(
+    ("query", "seconds"),
+    [
+        ("a", 0.0),
+        ("rate(a[30s])", 30.0),
+        ("rate(a[5m]) / rate(b[1h30m])", 5400.0),
+        ("max_over_time(rate(a[1m])[10m:30s])", 600.0),
+        ("rate(a[90])", 90.0),
+        ("rate(a[500ms])", 0.5),
+        ('a{b="[7d]"}', 0.0),
+    ],
+)
+def test_the_longest_range_tells_how_far_a_query_looks_back(query: str, seconds: float) -> None:
+    assert longest_range_seconds(query) == seconds

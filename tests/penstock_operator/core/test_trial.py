@@ -216,6 +216,22 @@ def test_names_are_filled_in() -> None:
     assert filled(template, revision="a", namespace="b", split="c") == "a b c {revision}"
 
 
+@pytest.mark.parametrize(
+    ("query", "interval", "batch"),
+    [
+        ('sales{revision="{{revision}}"}', "30s", 2),
+        ('rate(sales{revision="{{revision}}"}[5m])', "30s", 10),
+        ('rate(sales{revision="{{revision}}"}[5m])', "5m", 2),
+        ('rate(sales{revision="{{revision}}"}[70s])', "30s", 3),
+    ],
+)
+def test_answers_that_overlap_become_one_value(query: str, interval: str, batch: int) -> None:
+    (metric,) = spec({**SALES, "query": query, "interval": interval}).metrics
+    terms = metric_of(metric)
+    assert isinstance(terms, MeanAgainstStable)
+    assert terms.batch == batch
+
+
 @pytest.mark.parametrize(("ratio", "meant"), [(0.8, 0.8), (1.25, 0.8), (1.0, 1.0)])
 def test_with_higher_is_better_a_ratio_above_1_is_turned_over(ratio: float, meant: float) -> None:
     (metric,) = spec({**SALES, "tolerateRatio": ratio, "acceptRatio": 2}).metrics

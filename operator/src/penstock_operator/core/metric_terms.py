@@ -1,6 +1,7 @@
 """The judge's terms of a metric that a policy asks for."""
 
 import hashlib
+import math
 import re
 
 from penstock_operator.api.duration import parse_duration
@@ -15,12 +16,14 @@ from penstock_operator.core.judge.metrics import (
     MeanMetric,
     Metric,
 )
-from penstock_operator.core.promql import confined
+from penstock_operator.core.judge.series import BATCH
+from penstock_operator.core.promql import confined, longest_range_seconds
 
 #: Sources that are asked at their own pace, by an adapter each.
 ASKED = frozenset({"Prometheus", "Web"})
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _DIGEST = 12
+_ROUNDING = 1e-9
 
 
 def metric_of(spec: MetricSpec) -> Metric:
@@ -92,7 +95,12 @@ def _mean(spec: MetricSpec) -> MeanMetric:
         except ValueError as error:
             raise ValueError(f"metric {spec.name}: limit must be a number, such as 0.8; got {spec.limit}") from error
         return MeanAgainstLimit(
-            name=spec.name, limit=limit, higher_is_better=higher, asked=asked, critical=spec.critical
+            name=spec.name,
+            limit=limit,
+            higher_is_better=higher,
+            asked=asked,
+            batch=_batch(spec),
+            critical=spec.critical,
         )
     return MeanAgainstStable(
         name=spec.name,
@@ -100,8 +108,15 @@ def _mean(spec: MetricSpec) -> MeanMetric:
         accept_ratio=_ratio(spec.accept_ratio, higher=higher),
         higher_is_better=higher,
         asked=asked,
+        batch=_batch(spec),
         critical=spec.critical,
     )
+
+
+def _batch(spec: MetricSpec) -> int:
+    """Return how many answers say the same thing again: those that the query's longest range makes overlap."""
+    overlap = longest_range_seconds(spec.query or "") / spec.interval.total_seconds()
+    return max(BATCH, math.ceil(overlap - _ROUNDING))
 
 
 def _ratio(ratio: float, *, higher: bool) -> float:

@@ -31,6 +31,8 @@ _AGGREGATIONS = frozenset(
 _LABEL_LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 _MAY_LACK_LIST = frozenset({"group_left", "group_right"})
 _LABEL = "namespace"
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdwy])?")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "y": 31536000.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,21 @@ def confined(query: str, *, namespace: str) -> str:
             written.append(token.text)
             place += 1
     return "".join(written)
+
+
+def longest_range_seconds(query: str) -> float:
+    """Return over how long the query looks back at most, by the ranges in its brackets. Raises ValueError as above.
+
+    >>> longest_range_seconds("rate(a[5m]) + max_over_time(b[1h30m:1m])")
+    5400.0
+    """
+    ranges = (token.text[1:-1].partition(":")[0] for token in _tokens(query) if token.kind == "range")
+    return max((_seconds(text) for text in ranges), default=0.0)
+
+
+def _seconds(duration: str) -> float:
+    # A plain number is seconds.
+    return sum(float(number) * _UNIT_SECONDS[unit or "s"] for number, unit in _DURATION.findall(duration))
 
 
 def _tokens(query: str) -> Iterator[_Token]:

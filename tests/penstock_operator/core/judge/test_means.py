@@ -184,7 +184,8 @@ def test_evidence_about_another_question_is_refused() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"series": {"pending": [[1, 2]] * BATCH}},
+        {"series": {"pending": -1}},
+        {"series": {"sums": [1.0]}},
         {"series": {"batches": [[1.0, 2.0]] * (KEPT + 1)}},
         {"series": {"batches": [[1.0, float("nan")]]}},
         {"series": {"batches": [[1.0]]}},

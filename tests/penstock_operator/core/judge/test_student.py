@@ -40,8 +40,8 @@ def test_one_value_or_none_but_zeros_say_nothing(case: tuple[float, float, float
     assert evidence_above_zero(*case) == 1.0
 
 
-def test_equal_values_above_zero_decide_after_three() -> None:
-    assert evidence_above_zero(2, 1.0, 0.0) < 20 <= evidence_above_zero(3, 1.0, 0.0)
+def test_equal_values_above_zero_decide_after_four() -> None:
+    assert evidence_above_zero(3, 1.0, 0.0) < 20 <= evidence_above_zero(4, 1.0, 0.0)
 
 
 def test_who_looks_after_every_value_is_fooled_at_most_once_in_twenty() -> None:

@@ -12,7 +12,7 @@ from penstock_operator.core.judge.state import ArmTotals, EvidenceState, kept_lo
 def advanced(metric: MeanMetric, state: EvidenceState, reading: Reading) -> EvidenceState:
     """Return the evidence after one more reading. Raises CannotJudge where no ratio can be made of it."""
     pair = _pair(metric, reading)
-    series = followed_by(state.series, pair)
+    series = followed_by(state.series, pair, batch=metric.batch)
     counted = replace(
         state,
         series=series,

@@ -85,7 +85,8 @@ class MeanAgainstStable:
 
     With ``higher_is_better`` it is worse below ``tolerate_ratio`` times the stable's mean, a ratio of at most 1; else
     above it, a ratio of at least 1. ``accept_ratio`` is the other bound, of the same kind: good enough to promote.
-    ``asked`` tells the question, so that evidence about another one is left behind.
+    ``asked`` tells the question, so that evidence about another one is left behind. ``batch`` readings are averaged
+    into one value: as many as resemble each other because they were counted over the same time.
     """
 
     name: str
@@ -93,10 +94,12 @@ class MeanAgainstStable:
     accept_ratio: float
     higher_is_better: bool = False
     asked: str = ""
+    batch: int = 2
     critical: bool = False
 
     def __post_init__(self) -> None:
         """Refuse ratios on the wrong side of 1."""
+        _require_batch(self.name, self.batch)
         for field, ratio in (("tolerate_ratio", self.tolerate_ratio), ("accept_ratio", self.accept_ratio)):
             if self.higher_is_better and not 0 < ratio <= 1:
                 raise ValueError(f"{self.name}: {field} must be above 0 and at most 1, such as 0.95; got {ratio}")
@@ -108,7 +111,7 @@ class MeanAgainstStable:
 class MeanAgainstLimit:
     """The mean of what a source says of the candidate against a fixed ``limit`` in the source's own unit.
 
-    ``unit`` is only told: seconds are shown as times. ``asked`` as in MeanAgainstStable.
+    ``unit`` is only told: seconds are shown as times. ``asked`` and ``batch`` as in MeanAgainstStable.
     """
 
     name: str
@@ -116,10 +119,12 @@ class MeanAgainstLimit:
     higher_is_better: bool = False
     unit: Literal["", "seconds"] = ""
     asked: str = ""
+    batch: int = 2
     critical: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a limit that is no number."""
+        _require_batch(self.name, self.batch)
         if not math.isfinite(self.limit):
             raise ValueError(f"{self.name}: limit must be a finite number, got {self.limit}")
 
@@ -169,10 +174,15 @@ def definition_of(metric: Metric) -> str:
         case MeanAgainstLimit() | DisagreementAgainstLimit():
             parameters = (metric.limit,)
     if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
-        asked = f"/{'Higher' if metric.higher_is_better else 'Lower'}IsBetter/{metric.asked}"
+        asked = f"/{'Higher' if metric.higher_is_better else 'Lower'}IsBetter/{metric.batch}/{metric.asked}"
     else:
         asked = ""
     return "/".join((type(metric).__name__, *(f"{parameter:.9g}" for parameter in parameters))) + asked
+
+
+def _require_batch(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{name}: batch must be at least 1, got {value}")
 
 
 def _require_ratio(name: str, field: str, value: float) -> None:

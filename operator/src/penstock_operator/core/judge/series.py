@@ -7,12 +7,12 @@ batches still resemble their neighbours is measured, and the series counts for a
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock_operator.core.judge.eprocess import DISPLAY_MAX, unstarted_mass
 from penstock_operator.core.judge.student import evidence_above_zero
 
-#: Readings in a batch.
+#: Readings in a batch at least.
 BATCH = 2
 #: Batches that are kept; what older ones won is thrown away, which only makes evidence smaller.
 KEPT = 60
@@ -29,34 +29,34 @@ Pair = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """The last readings: ``pending`` of the batch under way, means of whole ``batches``, oldest first.
+    """The last readings: means of whole ``batches``, oldest first, and the batch under way.
 
-    ``forgotten``: how many batches there were before them.
+    ``pending`` readings of that one have the sums ``sums``. ``forgotten``: how many batches there were before.
     """
 
-    pending: tuple[Pair, ...] = ()
     batches: tuple[Pair, ...] = ()
+    pending: int = 0
+    sums: Pair = (0.0, 0.0)
     forgotten: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no readings lead to."""
-        numbers = [number for pair in (*self.pending, *self.batches) for number in pair]
-        if not all(math.isfinite(number) for number in numbers):
+        if not all(math.isfinite(number) for pair in (self.sums, *self.batches) for number in pair):
             raise ValueError("readings must be finite numbers")
-        if len(self.pending) >= BATCH or len(self.batches) > KEPT or self.forgotten < 0:
-            raise ValueError(f"a series has less than {BATCH} readings pending and at most {KEPT} batches")
+        if self.pending < 0 or len(self.batches) > KEPT or self.forgotten < 0:
+            raise ValueError(f"a series has at most {KEPT} batches, and no count below 0")
 
 
 NO_SERIES = Series()
 
 
-def followed_by(series: Series, reading: Pair) -> Series:
-    """Return the series with one more reading."""
-    pending = (*series.pending, (_rounded(reading[0]), _rounded(reading[1])))
-    if len(pending) < BATCH:
-        return Series(pending=pending, batches=series.batches, forgotten=series.forgotten)
-    batch = (_rounded(sum(one[0] for one in pending) / BATCH), _rounded(sum(one[1] for one in pending) / BATCH))
-    batches = (*series.batches, batch)
+def followed_by(series: Series, reading: Pair, *, batch: int) -> Series:
+    """Return the series with one more reading; ``batch`` readings make a batch."""
+    sums = (_rounded(series.sums[0] + reading[0]), _rounded(series.sums[1] + reading[1]))
+    pending = series.pending + 1
+    if pending < batch:
+        return replace(series, pending=pending, sums=sums)
+    batches = (*series.batches, (_rounded(sums[0] / pending), _rounded(sums[1] / pending)))
     gone = max(0, len(batches) - KEPT)
     return Series(batches=batches[gone:], forgotten=series.forgotten + gone)
 

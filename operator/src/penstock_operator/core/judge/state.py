@@ -159,15 +159,18 @@ def kept_log(evidence: float) -> float:
 
 def _series_to_json(series: Series) -> dict[str, Any]:
     return {
-        "pending": [list(pair) for pair in series.pending],
         "batches": [list(pair) for pair in series.batches],
+        "pending": series.pending,
+        "sums": list(series.sums),
         "forgotten": series.forgotten,
     }
 
 
 def _series_from_json(data: dict[str, Any]) -> Series:
+    stable_sum, candidate_sum = data.get("sums", (0.0, 0.0))
     return Series(
-        pending=tuple((_finite(stable), _finite(candidate)) for stable, candidate in data.get("pending", ())),
+        pending=_count(data.get("pending", 0)),
+        sums=(_finite(stable_sum), _finite(candidate_sum)),
         batches=tuple((_finite(stable), _finite(candidate)) for stable, candidate in data.get("batches", ())),
         forgotten=_count(data.get("forgotten", 0)),
     )

@@ -10,7 +10,7 @@ process is this, path by path.
 import math
 
 #: Squares of how far the mean might be from 0, in standard deviations; the evidence is the mean over them.
-SPREADS = (0.3, 3.0, 30.0)
+SPREADS = (0.3, 3.0)
 _LOG_MAX = 300.0
 _ITERATIONS_MAX = 200
 _PRECISION = 1e-10
