@@ -279,6 +279,12 @@ CASES = {
         invalid=freeze(timeZone="../Berlin"),
         valid=freeze(timeZone="America/Argentina/Buenos_Aires"),
     ),
+    "a hostname in upper case": Case(
+        kind=TSPLIT,
+        said="write a DNS name in lower case, such as fraud.example.com or *.example.com",
+        invalid={"spec.gateway": {"parentRefs": [{"name": "edge"}], "hostnames": ["Fraud.example.com"]}},
+        valid={"spec.gateway": {"parentRefs": [{"name": "edge"}], "hostnames": ["*.fraud.example.com", "fraud"]}},
+    ),
     "a step that is weight and pause": Case(
         kind=TSPLIT,
         said="a step is either {weight: …} or {pause: {}}",

@@ -59,6 +59,22 @@ class FreezeWindow(ApiModel):
     time_zone: str = "UTC"
 
 
+class ParentRef(ApiModel):
+    """A Gateway, or one listener of it."""
+
+    name: str
+    namespace: str | None = None
+    section_name: str | None = None
+    port: int | None = None
+
+
+class GatewayRoute(ApiModel):
+    """Gateways that lead the requests, instead of the built-in routers."""
+
+    parent_refs: list[ParentRef]
+    hostnames: list[str] = Field(default_factory=list)
+
+
 class TrafficSplitSpec(ApiModel):
     """What a user asks for."""
 
@@ -66,3 +82,4 @@ class TrafficSplitSpec(ApiModel):
     strategy: Strategy
     policies: list[str] = Field(default_factory=list)
     freeze: list[FreezeWindow] = Field(default_factory=list)
+    gateway: GatewayRoute | None = None
