@@ -189,12 +189,12 @@ class Postman:
                 status = response.status
         except TimeoutError:
             return f"{host} did not answer within {self._timeout.total:g} s"
-        except aiohttp.ClientConnectorDNSError:
-            return f"{host} cannot be resolved"
+        except aiohttp.ClientConnectorDNSError as error:
+            return str(error.os_error) if isinstance(error.os_error, AddressRefused) else f"{host} cannot be resolved"
         except aiohttp.ClientConnectorCertificateError:
             return f"{host} shows a certificate that is not trusted; put its authority into the Secret as ca.crt"
         except aiohttp.ClientConnectorError as error:
-            return f"{host} cannot be reached: {_refusal(error) or error.os_error.strerror or 'no connection'}"
+            return f"{host} cannot be reached: {error.os_error.strerror or 'no connection'}"
         except (aiohttp.ClientError, OSError) as error:
             return f"{host} did not answer well: {type(error).__name__}"
         if status in _SUCCESS:
@@ -202,15 +202,3 @@ class Postman:
         if status in _REDIRECTS:
             return f"{host} redirects ({status}); write the url that it leads to"
         return f"{host} answered {status}"
-
-
-def _refusal(error: BaseException) -> str | None:
-    """Return why an address was refused, where that is below what aiohttp says."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, AddressRefused):
-            return str(cause)
-        cause = cause.__cause__ or getattr(cause, "os_error", None)
-        if cause is error:
-            return None
-    return None

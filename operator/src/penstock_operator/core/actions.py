@@ -183,19 +183,14 @@ def _over(entry: AlarmState, now: float) -> bool:
 
 
 def _bounded(entries: Sequence[AlarmState]) -> list[AlarmState]:
-    """Return those that there is room for: what was begun stays, and then the strongest come first."""
-    return sorted(entries, key=_rank)[:ALARMS_MAX]
+    """Return those that there is room for, the worst first; what was begun is not forgotten for something new."""
+    return sorted(sorted(entries, key=lambda entry: (not entry.deeds, _rank(entry)))[:ALARMS_MAX], key=_rank)
 
 
-def _rank(entry: AlarmState) -> tuple[bool, int, int, float, str]:
+def _rank(entry: AlarmState) -> tuple[int, int, float, str, str]:
     alarm = entry.alarm
-    return (
-        not entry.deeds,
-        _STANDING_ORDER.index(entry.standing),
-        list(SignalClass).index(alarm.signal),
-        alarm.since,
-        alarm.name,
-    )
+    standing, kind = _STANDING_ORDER.index(entry.standing), list(SignalClass).index(alarm.signal)
+    return standing, kind, alarm.since, alarm.name, alarm.window_id
 
 
 def _is_told(done: Done, news: Sequence[Done]) -> bool:
