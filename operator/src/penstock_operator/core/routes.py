@@ -91,10 +91,14 @@ class CookieKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mirror:
-    """Copies of ``percent`` of the requests that are spread by weight go to ``revision``, whose answers are dropped."""
+    """Copies of ``percent`` of the requests that are spread by weight go to ``revision``, whose answers are dropped.
+
+    ``compare``: pods note their answers to those requests and to the copies, so that they can be compared.
+    """
 
     revision: str
     percent: int
+    compare: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a share that is none."""

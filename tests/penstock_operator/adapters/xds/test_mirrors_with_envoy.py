@@ -18,15 +18,16 @@ from tests.penstock_operator.adapters.xds.rig import (
     until,
 )
 
+from penstock_contract.outputs import PAIR_HEADER
 from penstock_operator.adapters.router_stats import HttpRouterStats
-from penstock_operator.adapters.xds.route_table import PAIR_HEADER, REQUEST_ID_HEADER, REVISION_HEADER
+from penstock_operator.adapters.xds.route_table import REQUEST_ID_HEADER, REVISION_HEADER
 from penstock_operator.core.routes import Backend, CookieKey, HeaderKey, HeaderMatch, MatchKind, Mirror, RouterSample
 
 pytestmark = pytest.mark.envoy
 
 
 def copy(revision: str, percent: int = 100) -> tuple[Mirror, ...]:
-    return (Mirror(revision=revision, percent=percent),)
+    return (Mirror(revision=revision, percent=percent, compare=True),)
 
 
 async def post(rig: Rig, **headers: str) -> tuple[int, dict[str, str]]:
@@ -81,6 +82,16 @@ async def test_requests_that_are_not_copied_have_no_pair_and_keep_their_id(rig: 
     await post(rig)
     assert [PAIR_HEADER in headers for headers in stable.seen] == [False, False]
     assert [headers.get(REQUEST_ID_HEADER) for headers in stable.seen] == ["mine-7", None]
+
+
+async def test_copies_that_nobody_compares_have_no_pair(rig: Rig) -> None:
+    stable, shadow = await rig.model("fraud-a"), await rig.model("fraud-b")
+    await rig.router()
+    mirrors = (Mirror(revision="fraud-b", percent=100),)
+    await rig.serve(rig.route(stable.backend(100), shadow.backend(0), mirrors=mirrors))
+    await post(rig, x_penstock_pair="forged")
+    await until(lambda: shadow.answered == 1)
+    assert all(PAIR_HEADER not in headers and REQUEST_ID_HEADER in headers for headers in stable.seen + shadow.seen)
 
 
 async def test_a_share_is_copied_and_exactly_those_requests_have_a_pair(rig: Rig) -> None:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from penstock_contract.outputs import PAIR_HEADER
 from penstock_operator.adapters.xds.naming import ClusterName, Purpose, endpoint_name
 from penstock_operator.core.key_ranges import key_ranges
 from penstock_operator.core.routes import CookieKey, HeaderKey, HeaderMatch, MatchKind, SplitRoute
@@ -11,8 +12,6 @@ from penstock_operator.core.routes import CookieKey, HeaderKey, HeaderMatch, Mat
 _TYPE = "type.googleapis.com/"
 
 REVISION_HEADER = "x-penstock-revision"
-#: Tells the two answers to a request and its copy from all others. Pods note the outputs of requests that have it.
-PAIR_HEADER = "x-penstock-pair"
 REQUEST_ID_HEADER = "x-request-id"
 #: Added by pods when they drain or reject; nothing of a request is charged to a revision outside this path.
 SERVED_PATH = "/v2"
@@ -87,9 +86,10 @@ def _spread(route: SplitRoute, key: _Key, *, mirrored: bool) -> dict[str, Any]:
     if mirrored:
         percent = max(mirror.percent for mirror in route.mirrors)
         spread["match"]["runtime_fraction"] = _fraction(percent)
+        compared = any(mirror.compare for mirror in route.mirrors)
         spread["request_headers_to_add"] = [
-            _header(PAIR_HEADER, "%UNIQUE_ID%"),
             _header(REQUEST_ID_HEADER, "%UNIQUE_ID%", "ADD_IF_ABSENT"),
+            *([_header(PAIR_HEADER, "%UNIQUE_ID%")] if compared else []),
         ]
         answer.append(_header(REQUEST_ID_HEADER, f"%REQ({REQUEST_ID_HEADER})%"))
         action["request_mirror_policies"] = _copies(route)
