@@ -13,6 +13,8 @@ from typer.testing import CliRunner, Result
 from penstock_cli import __main__ as plugin
 from penstock_cli.command import ANNOTATION
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
+from penstock_operator.core.acknowledgement import answer
+from penstock_operator.core.action_state import ActionState
 from penstock_operator.core.commands import VERBS, parse_command
 
 Run = Callable[..., Result]
@@ -80,6 +82,16 @@ def test_full_and_revision_reach_the_operator(run: Run) -> None:
     run(cluster, "retry", "fraud", "fraud-d03e88aa")
     assert parse_command(json.dumps(cluster.commands[0])).full
     assert parse_command(json.dumps(cluster.commands[1])).revision == "fraud-d03e88aa"
+
+
+def test_an_acknowledgement_goes_to_the_policy_as_the_operator_reads_it(run: Run) -> None:
+    cluster = shop()
+    result = run(cluster, "ack", "fraud-guard", "inputs/amount")
+    assert result.exit_code == 0, result.output
+    (command,) = cluster.commands
+    assert (command["verb"], command["alarm"], command["by"]) == ("ack", "inputs/amount", "jane@example.com")
+    answered = answer(json.dumps(command), ActionState(), now=0.0)
+    assert answered.state.command["id"] == command["id"]
 
 
 def test_two_commands_never_have_the_same_id(run: Run) -> None:

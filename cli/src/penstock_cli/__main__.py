@@ -146,13 +146,15 @@ def _command(
     timeout: float,
     full: bool = False,
     revision: str | None = None,
+    alarm: str | None = None,
+    plural: str = SPLITS,
 ) -> None:
     """Give a command; exit code 1 when it is refused or not answered."""
     from penstock_cli.control import give, wait_for_answer  # noqa: PLC0415
 
     with _answering():
         live = cluster()
-        live.get(SPLITS, name)  # a wrong name is answered with the right ones
+        live.get(plural, name)  # a wrong name is answered with the right ones
         command = Command(
             verb=verb,
             id=secrets.token_hex(8),
@@ -160,12 +162,15 @@ def _command(
             at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             full=full,
             revision=revision,
+            alarm=alarm,
         )
-        give(live, name, command)
+        give(live, name, command, plural=plural)
         if not wait:
             print(f"{name}: {verb} sent")
             return
-        answer = wait_for_answer(live, name, command, timeout_seconds=timeout, clock=time.monotonic, sleep=time.sleep)
+        answer = wait_for_answer(
+            live, name, command, timeout_seconds=timeout, clock=time.monotonic, sleep=time.sleep, plural=plural
+        )
         if answer.refused:
             _fail(f"{name}: {verb}: {answer.outcome}")
         print(f"{name}: {verb}: {answer.outcome}")
@@ -255,6 +260,31 @@ def resume(
 ) -> None:
     """Let a rollout go on that a person has paused."""
     _command(Verb.RESUME, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+
+
+@app.command()
+def ack(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the DriftPolicy.")],
+    alarm: Annotated[
+        str | None, typer.Argument(help="An alarm, such as inputs/amount, or a ModelDeployment. Default: all alarms.")
+    ] = None,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Say that alarms have been seen: nobody else is told of them, and nothing is trained."""
+    _command(
+        Verb.ACK,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        alarm=alarm,
+        plural=POLICIES,
+    )
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Commands to a rollout: the annotation that carries one, and the answer in status."""
+"""Commands to a rollout or a policy: the annotation that carries one, and the answer in status."""
 
 import json
 from dataclasses import dataclass
@@ -6,19 +6,20 @@ from enum import StrEnum
 
 from penstock_cli.wire import Wire, part, text
 
-#: The one annotation by which people command a TrafficSplit.
+#: The one annotation by which people command a TrafficSplit or a DriftPolicy.
 ANNOTATION = "penstock.dev/command"
 _REFUSED = "Refused"
 
 
 class Verb(StrEnum):
-    """What a person may ask of a rollout."""
+    """What a person may ask of a rollout, or with ``ack`` of a policy."""
 
     PROMOTE = "promote"
     ABORT = "abort"
     RETRY = "retry"
     PAUSE = "pause"
     RESUME = "resume"
+    ACK = "ack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Command:
     at: str
     full: bool = False
     revision: str | None = None
+    alarm: str | None = None
 
     def to_annotation(self) -> str:
         """Return the annotation's value."""
@@ -39,6 +41,8 @@ class Command:
             wire["full"] = True
         if self.revision is not None:
             wire["revision"] = self.revision
+        if self.alarm is not None:
+            wire["alarm"] = self.alarm
         return json.dumps(wire, separators=(",", ":"))
 
 
@@ -54,7 +58,7 @@ class Answer:
         return self.outcome.startswith(_REFUSED)
 
 
-def answer_in(split: Wire, command: Command) -> Answer | None:
-    """Return the answer to ``command`` that a TrafficSplit's status holds, or None if there is none yet."""
-    last = part(split, "status", "lastCommand")
+def answer_in(commanded: Wire, command: Command) -> Answer | None:
+    """Return the answer to ``command`` that a status holds, or None if there is none yet."""
+    last = part(commanded, "status", "lastCommand")
     return Answer(outcome=text(last, "outcome")) if last.get("id") == command.id else None

@@ -1,4 +1,4 @@
-"""Gives a command to a TrafficSplit and waits for the operator's answer."""
+"""Gives a command to a TrafficSplit or a DriftPolicy and waits for the operator's answer."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ _POLL_SECONDS = 0.2
 _LOOK = "kubectl get pods -A -l app.kubernetes.io/name=penstock-operator"
 
 
-def give(cluster: Cluster, name: str, command: Command) -> None:
-    """Write the command into the split's annotation."""
-    cluster.annotate(SPLITS, name, ANNOTATION, command.to_annotation())
+def give(cluster: Cluster, name: str, command: Command, *, plural: str = SPLITS) -> None:
+    """Write the command into the object's annotation."""
+    cluster.annotate(plural, name, ANNOTATION, command.to_annotation())
 
 
 def wait_for_answer(
@@ -24,6 +24,7 @@ def wait_for_answer(
     timeout_seconds: float,
     clock: Callable[[], float],
     sleep: Callable[[float], None],
+    plural: str = SPLITS,
 ) -> Answer:
     """Return what came of the command.
 
@@ -32,17 +33,18 @@ def wait_for_answer(
     """
     deadline = clock() + timeout_seconds
     while True:
-        split = cluster.get(SPLITS, name)
-        if answer := answer_in(split, command):
+        commanded = cluster.get(plural, name)
+        if answer := answer_in(commanded, command):
             return answer
         if clock() >= deadline:
-            raise PluginError(f"no answer within {timeout_seconds:g}s; {_why_silent(split)}")
+            raise PluginError(f"no answer within {timeout_seconds:g}s; {_why_silent(commanded)}")
         sleep(_POLL_SECONDS)
 
 
-def _why_silent(split: Wire) -> str:
+def _why_silent(commanded: Wire) -> str:
     """A split that may not act takes no command; else nobody is there to take it."""
-    for condition in items(part(split, "status"), "conditions"):
+    what = {"DriftPolicy": "policy"}.get(text(commanded, "kind"), "split")
+    for condition in items(part(commanded, "status"), "conditions"):
         if condition.get("type") == "Stalled" and condition.get("status") == "True":
-            return f"the split may not act: {text(condition, 'reason')}: {text(condition, 'message')}"
+            return f"the {what} may not act: {text(condition, 'reason')}: {text(condition, 'message')}"
     return f"the command stays until the operator sees it; is it running? {_LOOK}"
