@@ -67,5 +67,7 @@ class WebSource:
             return Answer(
                 problem=f"{parts.hostname} shows a certificate that is not trusted; give ca.crt in the Secret"
             )
+        except aiohttp.ClientConnectorError as error:
+            return Answer(problem=f"{parts.hostname} cannot be reached: {error.os_error}")
         except (aiohttp.ClientError, OSError, ValueError) as error:
             return Answer(problem=f"{parts.hostname} cannot be asked: {error or type(error).__name__}")
