@@ -50,6 +50,7 @@ class BuiltInRouter:
         self._leaving.pop(ref, None)
         self._sampler.forget(ref.namespace, ref.name)
         self._fleet.publish(ref.namespace, ref.name, None)
+        await self._fleet.disband(ref.namespace)
         return None
 
     def size(self, ref: ObjectRef) -> int:

@@ -3,10 +3,11 @@
 from collections import defaultdict
 
 from penstock_operator.core.difference import differs
-from penstock_operator.core.manifests.ownership import shared_reference
+from penstock_operator.core.gateway_limits import target_of
+from penstock_operator.core.manifests.ownership import owner_uids, shared_reference
 from penstock_operator.core.manifests.router import RouterSettings, router_manifests, router_selector
 from penstock_operator.core.names import ROUTER
-from penstock_operator.core.objects import Kind, ObjectRef, kind_of, ref_of
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.pod_state import is_ready, trouble_of
 from penstock_operator.core.routes import Acknowledgement, RouterPod, SplitRoute
 from penstock_operator.ports import Cluster, Router
@@ -27,8 +28,7 @@ class Fleet:
 
         Returns those that belong to somebody else and were left alone.
         """
-        splits = self._cluster.list(Kind.TRAFFIC_SPLIT, namespace)
-        owners = [shared_reference(split) for split in splits if not split["metadata"].get("deletionTimestamp")]
+        owners = [shared_reference(split) for split in self._led(namespace)]
         if not owners:
             return frozenset()  # the fleet goes with its last owner
         foreign = set()
@@ -37,6 +37,17 @@ class Fleet:
             if differs(self._cluster.get(ref), manifest) and not await apply_own(self._cluster, manifest):
                 foreign.add(ref)
         return frozenset(foreign)
+
+    async def disband(self, namespace: str) -> None:
+        """Delete the routers of a namespace whose splits are all led by Gateways now; the rest goes with its owners."""
+        if self._led(namespace):
+            return
+        splits = {split["metadata"]["uid"] for split in self._cluster.list(Kind.TRAFFIC_SPLIT, namespace)}
+        for kind in (Kind.DEPLOYMENT, Kind.POD_DISRUPTION_BUDGET):
+            ref = ObjectRef(kind=kind, namespace=namespace, name=ROUTER)
+            live = self._cluster.get(ref)
+            if live is not None and not live["metadata"].get("deletionTimestamp") and owner_uids(live) & splits:
+                await self._cluster.delete(ref, uid=live["metadata"]["uid"])
 
     def pods(self, namespace: str) -> list[RouterPod]:
         """Return the ready routers: one on its way out need not acknowledge, one that starts gets all at once."""
@@ -51,6 +62,14 @@ class Fleet:
         deployment = self._cluster.get(ObjectRef(kind=Kind.DEPLOYMENT, namespace=namespace, name=ROUTER))
         trouble = trouble_of(deployment, self._cluster.list(Kind.POD, namespace, router_selector()))
         return f"{trouble.reason}: {trouble.message}" if trouble else ""
+
+    def _led(self, namespace: str) -> list[Manifest]:
+        """Return the splits that the routers of a namespace are there for."""
+        return [
+            split
+            for split in self._cluster.list(Kind.TRAFFIC_SPLIT, namespace)
+            if not split["metadata"].get("deletionTimestamp") and target_of(split) is None
+        ]
 
     def publish(self, namespace: str, split: str, route: SplitRoute | None) -> None:
         """Make ``route`` what the routers do for a split; None takes the split away."""
