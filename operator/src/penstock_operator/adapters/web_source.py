@@ -41,33 +41,33 @@ class WebSource:
         parts = urlsplit(question.text)
         if parts.scheme != "https" or not parts.hostname or parts.username is not None:
             return Answer(problem="web.url must be https://host/path without a user")
-        credentials = Credentials()
         try:
-            check_host(parts.hostname, loopback=self._loopback)
-            if question.secret_name is not None:
-                credentials = await self._secrets.credentials(question.namespace, question.secret_name)
-            async with self._session.get(
-                question.text,
-                # A few kilobytes compressed may become gigabytes.
-                headers={**credentials.headers, "Accept": "application/json", "Accept-Encoding": "identity"},
-                ssl=credentials.trust or True,
-                timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
-                allow_redirects=False,
-            ) as response:
-                return web_answer(response.status, await bounded_body(response, _BYTES_MAX), question.pointer)
-        except SecretUnusable as error:
-            return Answer(problem=str(error))
-        except AddressRefused as error:
-            return Answer(problem=f"web.url is not asked: {error}")
+            return await self._fetched(question, parts.hostname)
+        except (SecretUnusable, AddressRefused) as error:
+            words = str(error)
         except BodyTooLarge:
-            return Answer(problem=f"the answer is larger than {_BYTES_MAX // 1024} KiB")
+            words = f"the answer is larger than {_BYTES_MAX // 1024} KiB"
         except TimeoutError:
-            return Answer(problem=f"{parts.hostname} did not answer within {self._timeout_seconds:g} s")
+            words = f"{parts.hostname} did not answer within {self._timeout_seconds:g} s"
         except aiohttp.ClientConnectorCertificateError:
-            return Answer(
-                problem=f"{parts.hostname} shows a certificate that is not trusted; give ca.crt in the Secret"
-            )
+            words = f"{parts.hostname} shows a certificate that is not trusted; give ca.crt in the Secret"
         except aiohttp.ClientConnectorError as error:
-            return Answer(problem=f"{parts.hostname} cannot be reached: {error.os_error}")
+            words = f"{parts.hostname} cannot be reached: {error.os_error}"
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Answer(problem=f"{parts.hostname} cannot be asked: {error or type(error).__name__}")
+            words = f"{parts.hostname} cannot be asked: {error or type(error).__name__}"
+        return Answer(problem=words)
+
+    async def _fetched(self, question: Question, host: str) -> Answer:
+        check_host(host, loopback=self._loopback)
+        credentials = Credentials()
+        if question.secret_name is not None:
+            credentials = await self._secrets.credentials(question.namespace, question.secret_name)
+        async with self._session.get(
+            question.text,
+            # A few kilobytes compressed may become gigabytes.
+            headers={**credentials.headers, "Accept": "application/json", "Accept-Encoding": "identity"},
+            ssl=credentials.trust or True,
+            timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
+            allow_redirects=False,
+        ) as response:
+            return web_answer(response.status, await bounded_body(response, _BYTES_MAX), question.pointer)
