@@ -71,12 +71,14 @@ FAKE_GCS_SERVER = GoModule(name="fake-gcs-server", produces={"fake-gcs-server": 
 H2SPEC = GoModule(name="h2spec", produces={"h2spec": "h2spec"})
 #: The second router that splits are tested with; minutes to build.
 ENVOY_GATEWAY = GoModule(name="envoy-gateway", produces={"envoy-gateway": "envoy-gateway"})
+#: Takes the alerts of policies in the tests.
+ALERTMANAGER = GoModule(name="alertmanager", produces={"alertmanager": "alertmanager"})
 
 CONTROL_PLANE_MODULES = (CERTIFICATES, ETCD, KUBERNETES)
 CLUSTER_MODULES = (CERTIFICATES, PAUSE, ETCD, KUBERNETES, HELM, COREDNS)
 #: The servers that tests fetch models from.
 SOURCE_MODULES = (VERSITYGW, REGISTRY, FAKE_GCS_SERVER)
-ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES, H2SPEC, ENVOY_GATEWAY)
+ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES, H2SPEC, ENVOY_GATEWAY, ALERTMANAGER)
 
 
 def bin_dir() -> Path:
