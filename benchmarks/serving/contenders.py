@@ -120,7 +120,7 @@ def _penstock(subject: Subject, folder: Path, *, profile: bool, grpc: bool, batc
         request_timeout_seconds=_REQUEST_SECONDS_MAX,
         drain_seconds=0,
         batching_max_rows=batching,
-        profile_path=str(_reference_profile(python, subject, folder)) if reference else "",
+        profile_path=str(reference_profile(python, subject, folder)) if reference else "",
     )
     command = (str(python.with_name("penstock-server")), "--host", "127.0.0.1")
     return Start(
@@ -132,7 +132,8 @@ def _penstock(subject: Subject, folder: Path, *, profile: bool, grpc: bool, batc
     )
 
 
-def _reference_profile(python: Path, subject: Subject, folder: Path) -> Path:
+def reference_profile(python: Path, subject: Subject, folder: Path) -> Path:
+    """Write a model's reference profile into the folder; return its path."""
     out = folder / f"{subject.name}-profile.json"
     command = [str(python.with_name("penstock-profile")), str(subject.path), str(subject.profile_rows), "-o", str(out)]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 
 from penstock_server import descriptions, openapi, routes
+from penstock_server.connection import Connection
 from penstock_server.connections import Connections
 from penstock_server.descriptions import NOT_READY, Identity
 from penstock_server.http_feedback import HttpFeedback
@@ -56,7 +57,7 @@ class ModelServer:
         self._connections = Connections(
             guarded(self._handle, log),
             exchange=self._infer,
-            draining=lambda: self._lifecycle.draining,
+            lifecycle=self._lifecycle,
             max_age_seconds=self._max_age_seconds,
             **server_options(BODY_BYTES_MAX),
         )
@@ -69,7 +70,8 @@ class ModelServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         response = await self._respond(request)
-        if self._connections is not None and self._connections.leaving(request.protocol):
+        asker = request.protocol
+        if self._connections is not None and isinstance(asker, Connection) and self._connections.leaving(asker):
             # The client opens its next connection to a pod that its service has now.
             response.force_close()
         return response

@@ -23,6 +23,7 @@ _HELD_BYTES_MAX = 256 * 1024
 _HEAD_BYTES_MAX = 2048
 _HEADS_KEPT = 512
 _END = b"\r\n\r\n"
+_END_BYTES = len(_END)
 #: What is used of aiohttp beyond its documentation. Where it is gone, all requests go aiohttp's own way.
 _RELIED_ON = ("_waiter", "_messages", "_force_close", "_close", "_next_keepalive_close_time")
 _UNKNOWN = -1
@@ -33,11 +34,15 @@ Reply = tuple[bytes, bytes]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlainHead:
-    """The headers of a request that a connection may answer by itself; ``coding``: of a large answer, empty: none."""
+    """The headers of a request that a connection may answer by itself; ``coding``: of a large answer, empty: none.
+
+    ``pair``: what it and its copy have in common with no other request, empty where it was not copied.
+    """
 
     body_bytes: int
     json_bytes: int | None
     coding: str
+    pair: str = ""
 
 
 class Exchange(Protocol):
@@ -67,7 +72,7 @@ class Owner(Protocol):
     def end(self) -> None:
         """Count it no more."""
 
-    def leaving(self, connection: Any) -> bool:
+    def leaving(self, connection: "Connection") -> bool:
         """Return whether the connection should end with its next answer."""
 
 
@@ -100,6 +105,7 @@ class Connection(RequestHandler):
         "_missing",
         "_owner",
         "_timer",
+        "old_from",
     )
 
     def __init__(
@@ -116,6 +122,8 @@ class Connection(RequestHandler):
         self._body: list[bytes] = []
         self._kept = 0
         self._timer: asyncio.TimerHandle | None = None
+        #: When it should end, by the loop's clock; whoever owns it says so.
+        self.old_from = 0.0
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -125,8 +133,17 @@ class Connection(RequestHandler):
             self._hold(data)
         elif self._body_head is not None:
             self._take_body(self._body_head, data)
-        elif self._missing or not self._idle() or not self._take_known(data):
-            self._take_new(data)
+        else:
+            end = data.find(_END)
+            head = self._heads.get(data[:end]) if end > 0 else None
+            if head is None or self._missing or not self._idle():
+                self._take_new(data)
+            elif len(data) - end - _END_BYTES == head.body_bytes:
+                if self._timer is not None:
+                    self._stop_timer()
+                self._answer(head, data[end + _END_BYTES :])
+            else:
+                self._take_part(head, data, end + _END_BYTES)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the client its time for the first request."""
@@ -168,27 +185,18 @@ class Connection(RequestHandler):
         waiter = self._waiter
         return waiter is not None and not waiter.done() and not (self._paused or self._force_close or self._close)
 
-    def _take_known(self, data: bytes) -> bool:
-        """Take a request whose head has been parsed before; return whether it was one."""
-        end = data.find(_END)
-        head = self._heads.get(data[:end]) if end > 0 else None
-        if head is None:
-            return False
-        if self._timer is not None:
-            self._stop_timer()
-        begin = end + len(_END)
-        have = len(data) - begin
-        if have == head.body_bytes:
-            self._answer(head, data[begin:])
-        elif have < head.body_bytes:
-            self._owner.begin()
-            self._body_head = head
-            self._missing = head.body_bytes - have
-            self._keep(data[begin:])
-            self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._cut, "body", BODY_SECONDS_MAX)
-        else:
-            return False
-        return True
+    def _take_part(self, head: PlainHead, data: bytes, begin: int) -> None:
+        """Take the beginning of a request whose head is known, or have aiohttp look at more than a request."""
+        missing = head.body_bytes - (len(data) - begin)
+        if missing < 0:
+            self._take_new(data)
+            return
+        self._stop_timer()
+        self._owner.begin()
+        self._body_head = head
+        self._missing = missing
+        self._keep(data[begin:])
+        self._timer = self._loop.call_later(BODY_SECONDS_MAX, self._cut, "body", BODY_SECONDS_MAX)
 
     def _take_body(self, head: PlainHead, data: bytes) -> None:
         """Take a part of the body of a request whose head is known."""
@@ -278,7 +286,8 @@ class Connection(RequestHandler):
             self._remember(data[: data.find(_END)], head)
 
     def _remember(self, lines: bytes, head: PlainHead) -> None:
-        if len(lines) <= _HEAD_BYTES_MAX:
+        # Headers with a pair do not come again, and would push those out that do.
+        if len(lines) <= _HEAD_BYTES_MAX and not head.pair:
             if len(self._heads) >= _HEADS_KEPT:
                 self._heads.clear()
             self._heads[lines] = head
@@ -303,7 +312,11 @@ class Connection(RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_SECONDS
         reply = self._exchange.reply(head, body, close=close)
         if isinstance(reply, tuple):
-            self._write(reply, close=close)
+            transport, (top, rest) = self.transport, reply
+            if close or transport is None or len(rest) > _ONE_WRITE_BYTES_MAX:
+                self._write(reply, close=close)
+            else:
+                transport.write(top + rest)
             return
         self._owner.begin()
         self._answering = self._loop.create_task(self._answer_later(reply, close=close))

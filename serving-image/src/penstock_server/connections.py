@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import random
-import time
-from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
 from penstock_server.connection import Connection, Exchange, PlainHead
 from penstock_server.http_server import Handler
+from penstock_server.lifecycle import Lifecycle
 
 _AGE_JITTER = 0.1
 #: What a client that has just connected needs to send its request, when the server is about to end.
@@ -18,25 +17,25 @@ _LEAVING_SECONDS = 1.0
 
 
 class Connections(web.Server):
-    """Makes connections and knows them; ``draining`` says whether all of them should end soon."""
+    """Makes connections and knows them."""
 
     def __init__(
         self,
         handler: Handler,
         *,
         exchange: Exchange,
-        draining: Callable[[], bool],
+        lifecycle: Lifecycle,
         max_age_seconds: float,
         **options: Any,
     ) -> None:
         super().__init__(self._counted, **options)
         self._handler = handler
         self._exchange = exchange
-        self._draining = draining
+        self._lifecycle = lifecycle
         self._options = options
         self._heads: dict[bytes, PlainHead] = {}
         self._max_age_seconds = max_age_seconds
-        self._old_from: dict[Any, float] = {}
+        self._open: set[Connection] = set()
         self._in_progress = 0
         self._gone = asyncio.Event()
         self._idle = asyncio.Event()
@@ -53,19 +52,20 @@ class Connections(web.Server):
         super().connection_made(handler, transport)
         # Jitter, so that connections that were opened together do not all come back together.
         jitter = random.uniform(1 - _AGE_JITTER, 1 + _AGE_JITTER)  # noqa: S311 - not a secret
-        self._old_from[handler] = time.monotonic() + self._max_age_seconds * jitter
+        handler.old_from = self._loop.time() + self._max_age_seconds * jitter
+        self._open.add(handler)
         self._gone.clear()
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
         """Forget a connection."""
-        self._old_from.pop(handler, None)
-        if not self._old_from:
+        self._open.discard(handler)
+        if not self._open:
             self._gone.set()
         super().connection_lost(handler, exc)
 
-    def leaving(self, connection: Any) -> bool:
+    def leaving(self, connection: Connection) -> bool:
         """Return whether a connection should end with its next answer: the client's next one may go elsewhere."""
-        return time.monotonic() >= self._old_from.get(connection, 0.0) or self._draining()
+        return self._lifecycle.draining or self._loop.time() >= connection.old_from
 
     def begin(self) -> None:
         """Count a request in progress."""

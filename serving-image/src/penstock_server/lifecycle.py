@@ -36,27 +36,19 @@ class Lifecycle:
     """Holds the state; the only thing about the server that probes read."""
 
     def __init__(self) -> None:
-        self._state = State.LOADING
-
-    @property
-    def state(self) -> State:
-        """Where the server is now."""
-        return self._state
-
-    @property
-    def ready(self) -> bool:
-        """Whether new clients should come here."""
-        return self._state is State.READY
-
-    @property
-    def draining(self) -> bool:
-        """Whether clients should go elsewhere while they are still answered."""
-        return self._state is State.DRAINING
+        #: Where the server is now. Attributes and not properties: each request asks.
+        self.state: State = State.LOADING
+        #: Whether new clients should come here.
+        self.ready = False
+        #: Whether clients should go elsewhere while they are still answered.
+        self.draining = False
 
     def handle(self, event: Event) -> State:
         """Move on and return the new state; raise IllegalTransition for a step that is not in the table."""
         try:
-            self._state = TRANSITIONS[self._state, event]
+            self.state = TRANSITIONS[self.state, event]
         except KeyError:
-            raise IllegalTransition(f"{event.name} cannot happen in {self._state.name}") from None
-        return self._state
+            raise IllegalTransition(f"{event.name} cannot happen in {self.state.name}") from None
+        self.ready = self.state is State.READY
+        self.draining = self.state is State.DRAINING
+        return self.state

@@ -34,10 +34,10 @@ class Pace:
 
     def inline(self, size: int) -> bool:
         """Return whether a run of this size should happen on the event loop's thread."""
+        if self._inline_from and self._clock() < self._inline_from:
+            return False
         # A NaN (nothing known) is not below the limit either.
-        return self.expected_seconds(size) < INLINE_SECONDS_MAX and (
-            not self._inline_from or self._clock() >= self._inline_from
-        )
+        return self._seconds[size] < INLINE_SECONDS_MAX or self.expected_seconds(size) < INLINE_SECONDS_MAX
 
     def expected_seconds(self, size: int) -> float:
         """Return the expected time of a run of this size, NaN where nothing is known."""
@@ -52,10 +52,13 @@ class Pace:
     def ran(self, size: int, seconds: float) -> None:
         """Learn from a run that ended."""
         known = self._seconds[size]
+        # Written out: this is done for every request, and max and min take as long as all the rest of it.
         if seconds < known:
-            self._seconds[size] = max(seconds, known * _DOWN)
+            lower = known * _DOWN
+            self._seconds[size] = seconds if seconds > lower else lower  # noqa: FURB136 - see above
         elif seconds > known:
-            self._seconds[size] = min(seconds, known * _UP)
+            upper = known * _UP
+            self._seconds[size] = seconds if seconds < upper else upper  # noqa: FURB136 - see above
         elif math.isnan(known):
             self._seconds[size] = seconds
 
@@ -72,4 +75,4 @@ def size_of(inputs: Mapping[str, Array]) -> int:
     elements = 0
     for array in inputs.values():
         elements += array.size
-    return min(elements.bit_length(), _SIZES - 1)
+    return elements.bit_length()

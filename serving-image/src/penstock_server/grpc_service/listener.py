@@ -70,7 +70,7 @@ class GrpcListener:
         )
         loop = asyncio.get_running_loop()
         listener.port = listening.getsockname()[1]
-        listener._server = await loop.create_server(listener._connection, sock=listening, backlog=1024)
+        listener._server = await loop.create_server(listener.connection, sock=listening, backlog=1024)
         listener._checking = loop.create_task(listener._check())
         return listener
 
@@ -110,7 +110,8 @@ class GrpcListener:
         if self._server is not None:
             self._server.close()
 
-    def _connection(self) -> Connection:
+    def connection(self) -> Connection:
+        """Return the protocol of a new connection."""
         connection = Connection(self._calls, self._limits, self._connections.discard)
         self._connections.add(connection)
         return connection

@@ -5,7 +5,7 @@ import re
 from penstock_server.protocol.types import BadRequest
 
 #: Below, whatever the body holds is parsed in a few milliseconds, into a few megabytes.
-_SMALL_BYTES_MAX = 1 << 18
+SMALL_BYTES_MAX = 1 << 18
 #: An object takes 20 to 100 times the memory of its two or three bytes, so 32 MB of them more than a pod has.
 _OBJECTS_MAX = 100_000
 _MEMBERS_MAX = 200_000
@@ -17,7 +17,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 def check_structure(body: bytes) -> None:
     """Raise BadRequest for JSON that would need far more memory and time than its length and its values explain."""
-    if len(body) <= _SMALL_BYTES_MAX or not _exceeding(body):
+    if len(body) <= SMALL_BYTES_MAX or not _exceeding(body):
         return
     # Texts may hold any number of brackets and colons.
     exceeding = _exceeding(_STRING.sub(b'""', body))

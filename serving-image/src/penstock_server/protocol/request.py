@@ -7,16 +7,27 @@ from typing import Any
 import orjson
 
 from penstock_server.protocol.binary import decode_raw
-from penstock_server.protocol.json_limits import check_structure
+from penstock_server.protocol.json_limits import SMALL_BYTES_MAX, check_structure
 from penstock_server.protocol.json_tensors import decode_data, kind
 from penstock_server.protocol.parameters import classes_wanted, flag, parameters_of, raw_bytes, seconds_wanted
 from penstock_server.protocol.plain import PlainTensors
-from penstock_server.protocol.types import DTYPES, Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
+from penstock_server.protocol.types import (
+    DTYPES,
+    Array,
+    BadRequest,
+    InferRequest,
+    Parameter,
+    RequestedOutput,
+    TensorSpec,
+)
 
 #: numpy's own limit is 64; nothing that ONNX Runtime runs comes near.
 RANK_MAX = 32
 #: The header that says how many bytes of a body are JSON; raw tensors follow.
 JSON_BYTES_HEADER = "Inference-Header-Content-Length"
+
+#: Id, wanted outputs, seconds, parameters.
+_Else = tuple[str | None, tuple[RequestedOutput, ...], float | None, Mapping[str, Parameter]]
 
 
 class RequestDecoder:
@@ -31,6 +42,7 @@ class RequestDecoder:
             binary: tuple(RequestedOutput(name=spec.name, binary=binary) for spec in outputs)
             for binary in (False, True)
         }
+        self._nothing_else: _Else = (None, self._all[False], None, {})
 
     def decode(self, body: bytes, json_bytes: int | None = None) -> InferRequest:
         """Return the request in ``body``, checked against the model; raise BadRequest if it does not fit.
@@ -50,6 +62,15 @@ class RequestDecoder:
         return self._decode_message(_parse_object(text), text, memoryview(body)[json_bytes:])
 
     def _decode_message(self, message: dict[str, Any], text: bytes, raw: memoryview | None) -> InferRequest:
+        only_inputs = len(message) == 1 and "inputs" in message
+        request_id, outputs, seconds, parameters = self._nothing_else if only_inputs else self._else(message)
+        arrays = None if raw else self._plain.decode(message.get("inputs"), text)
+        if arrays is None:
+            arrays = self._decode_inputs(message, raw)
+        return InferRequest(request_id, arrays, outputs, self._rows(arrays), seconds, parameters)
+
+    def _else(self, message: dict[str, Any]) -> _Else:
+        """Return what a message says besides its inputs."""
         request_id = message.get("id")
         if request_id is not None and type(request_id) is not str:
             raise BadRequest(f"'id' must be a string, not {kind(request_id)}")
@@ -60,13 +81,7 @@ class RequestDecoder:
             outputs = self._all[flag(parameters, "binary_data_output", "the request")]
         if "outputs" in message:
             outputs = self._requested(message["outputs"], outputs)
-        arrays = None if raw else self._plain.decode(message.get("inputs"), text)
-        if arrays is None:
-            arrays = self._decode_inputs(message, raw)
-        rows = self._rows(arrays)
-        return InferRequest(
-            id=request_id, inputs=arrays, outputs=outputs, rows=rows, timeout_seconds=seconds, parameters=parameters
-        )
+        return request_id, outputs, seconds, parameters
 
     def _decode_raw_body(self, body: bytes) -> InferRequest:
         if len(self._inputs) != 1:
@@ -80,7 +95,10 @@ class RequestDecoder:
         return InferRequest(id=None, inputs=arrays, outputs=self._all[True], rows=self._rows(arrays))
 
     def _rows(self, arrays: Mapping[str, Array]) -> int:
-        return 1 if self._first is None else rows_of(arrays[self._first])
+        if self._first is None:
+            return 1
+        array = arrays[self._first]
+        return array.shape[0] if array.ndim and array.size else rows_of(array)
 
     def _decode_inputs(self, message: dict[str, Any], raw: memoryview | None) -> dict[str, Array]:
         tensors = message.get("inputs")
@@ -160,12 +178,13 @@ def decode_shape(value: Any, spec: TensorSpec, where: str) -> tuple[int, ...]:
 
 
 def _parse_object(body: bytes) -> dict[str, Any]:
-    if not body:
-        raise BadRequest("the body is empty; send a JSON object with 'inputs'")
-    check_structure(body)
+    if len(body) > SMALL_BYTES_MAX:
+        check_structure(body)
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if not body:
+            raise BadRequest("the body is empty; send a JSON object with 'inputs'") from None
         raise BadRequest(f"the body is not JSON: {error}") from None
     if type(message) is not dict:
         raise BadRequest(f"the body must be a JSON object, not {kind(message)}")

@@ -7,11 +7,14 @@ import orjson
 
 from penstock_server.protocol.binary import encode_raw
 from penstock_server.protocol.classification import classes
-from penstock_server.protocol.types import Array, InferRequest, RequestedOutput, TensorSpec, UnencodableOutput
+from penstock_server.protocol.types import DTYPES, Array, InferRequest, RequestedOutput, TensorSpec, UnencodableOutput
 
 #: Where answers have many different shapes, old ones are forgotten rather than kept for ever.
 _SHAPES_KEPT = 256
 TENSOR_BYTES_MAX = 1 << 28
+#: orjson writes null for what JSON has no number for; among numbers, nothing else has an n in it.
+_N = ord("n")
+_dumps, _NUMPY = orjson.dumps, orjson.OPT_SERIALIZE_NUMPY
 
 
 class Encoded(NamedTuple):
@@ -31,6 +34,9 @@ class ResponseEncoder:
         self._anonymous = opening + b',"outputs":['
         self._named = opening + b',"id":'
         self._tensors = {spec.name: _TensorEncoder(spec) for spec in outputs}
+        #: The last outputs that were wanted as JSON, and who encodes them: requests that name none share one tuple.
+        self._usual: tuple[RequestedOutput, ...] | None = None
+        self._encoders: list[_TensorEncoder] = []
 
     def encode(self, request: InferRequest, results: Sequence[Array]) -> Encoded:
         """Return the body that answers ``request``; raise UnencodableOutput for what its encoding cannot carry.
@@ -39,21 +45,31 @@ class ResponseEncoder:
         that the model has lost its mind, and the error counts against the revision. Raw tensors carry
         it as it is.
         """
-        tensors = self._tensors
+        if request.outputs is self._usual:
+            parts = [encoder.encode_json(array) for encoder, array in zip(self._encoders, results, strict=True)]
+            raw = None
+        else:
+            parts, raw = self._encode_asked(request.outputs, results)
+        identity = request.id
+        head = self._anonymous if identity is None else self._named + orjson.dumps(identity) + b',"outputs":['
+        text = head + b",".join(parts) + b"]}"
+        return Encoded(b"".join((text, *raw)), len(text)) if raw else Encoded(text)
+
+    def _encode_asked(
+        self, outputs: tuple[RequestedOutput, ...], results: Sequence[Array]
+    ) -> tuple[list[bytes], list[bytes]]:
+        """Return the outputs as a client asked for them, and the raw bytes that follow the JSON."""
+        encoders = [self._tensors[output.name] for output in outputs]
         parts: list[bytes] = []
         raw: list[bytes] = []
-        for output, array in zip(request.outputs, results, strict=True):
-            encoder = tensors[output.name]
+        for encoder, output, array in zip(encoders, outputs, results, strict=True):
             if output.binary or output.classification:
                 parts.append(encoder.encode_asked(array, output, raw))
             else:
                 parts.append(encoder.encode_json(array))
-        identity = request.id
-        head = self._anonymous if identity is None else self._named + orjson.dumps(identity) + b',"outputs":['
-        text = head + b",".join(parts) + b"]}"
-        if raw:
-            return Encoded(b"".join((text, *raw)), len(text))
-        return Encoded(text)
+        if not any(output.binary or output.classification for output in outputs):
+            self._usual, self._encoders = outputs, encoders
+        return parts, raw
 
 
 class _TensorEncoder:
@@ -61,6 +77,7 @@ class _TensorEncoder:
 
     def __init__(self, spec: TensorSpec) -> None:
         self._spec = spec
+        self._numeric = DTYPES[spec.datatype].kind in "fiub"
         self._opening = _opening(spec.name, spec.datatype)
         # What else stands beside the tensor, as in the model's metadata.
         self._parameters = orjson.dumps(spec.parameters)[1:-1]
@@ -98,20 +115,21 @@ class _TensorEncoder:
         return head
 
     def _data(self, array: Array) -> bytes:
-        if array.dtype.kind not in "fiub":
+        if not self._numeric:
             return orjson.dumps([self._text(item) for item in array.reshape(-1)])
-        flat = array if array.ndim == 1 else array.reshape(-1)
         try:
-            data = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+            data = _dumps(array if array.ndim == 1 else array.ravel(), None, _NUMPY)
         except orjson.JSONEncodeError:  # it wants contiguous memory in this machine's byte order
-            data = orjson.dumps(flat.tolist())
-        # It writes null for what JSON has no number for; among numbers, nothing else has an n in it.
-        if b"n" in data:
-            raise UnencodableOutput(
-                f"output {self._spec.name!r} holds NaN or an infinity, which JSON cannot carry; "
-                "ask for it as binary data to see it"
-            )
+            data = _dumps(array.reshape(-1).tolist())
+        if _N in data:
+            raise self._no_number()
         return data
+
+    def _no_number(self) -> UnencodableOutput:
+        return UnencodableOutput(
+            f"output {self._spec.name!r} holds NaN or an infinity, which JSON cannot carry; "
+            "ask for it as binary data to see it"
+        )
 
     def _text(self, item: object) -> str:
         if isinstance(item, bytes):
