@@ -101,7 +101,7 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
         def log(event: str, **fields: Any) -> None:
             errors.append({"event": event, **fields})
 
-        management = ManagementServer(lifecycle=lifecycle, metrics=metrics)
+        management = ManagementServer(lifecycle=lifecycle, metrics=metrics, noted=model_server.noted)
         urls = [await _listen(server.web_server(log), closing) for server in (model_server, management)]
         client = aiohttp.ClientSession()
         closing.append(client.close)

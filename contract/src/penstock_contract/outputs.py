@@ -22,9 +22,10 @@ class InvalidOutputs(ValueError):  # noqa: N818 - it names a state of the messag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One output for one row: ``labels`` (whole numbers, truth values, digests of texts) or else ``scores``.
+    """One output for one row: ``labels`` (whole numbers, truth values, digests of texts) or ``scores``.
 
-    A score that is no finite number is None.
+    A score that is no finite number is None. Of scores that are too many both are told: the place of the largest as a
+    label, and the largest.
     """
 
     name: str
@@ -93,9 +94,12 @@ def parse(text: str | bytes) -> Samples:
 
 
 def _output_to_wire(output: Output) -> dict[str, Any]:
+    wire: dict[str, Any] = {"name": output.name}
     if output.labels:
-        return {"name": output.name, "labels": list(output.labels)}
-    return {"name": output.name, "scores": list(output.scores)}
+        wire["labels"] = list(output.labels)
+    if output.scores:
+        wire["scores"] = list(output.scores)
+    return wire
 
 
 def _sample(wire: Any) -> Sample:

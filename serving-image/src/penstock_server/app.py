@@ -41,6 +41,7 @@ class ModelServer:
         self._metrics = metrics
         self._max_age_seconds = max_connection_age_seconds
         self._infer = HttpInference(unknown=self._unknown, lifecycle=lifecycle, metrics=metrics)
+        self.noted = self._infer.noted
         self.feedback = HttpFeedback()
         self._connections: Connections | None = None
         self._inference: Inference | None = None

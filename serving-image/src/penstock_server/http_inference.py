@@ -1,14 +1,15 @@
 """Inference requests over HTTP: what their headers ask for, their bodies, and their answers."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from http import HTTPStatus
+from time import perf_counter
 from typing import Any, Protocol
 
 from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from penstock_contract.outputs import PAIR_HEADER
 from penstock_server import compression, routes
 from penstock_server.connection import BODY_SECONDS_MAX, PlainHead, Reply
 from penstock_server.descriptions import NOT_READY
@@ -16,7 +17,8 @@ from penstock_server.http_server import SERVER_HEADER, ErrorLog
 from penstock_server.inference import Answer, Inference, refusal
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
-from penstock_server.protocol import JSON_BYTES_HEADER, InferRequest
+from penstock_server.outputs_ring import OutputsRing
+from penstock_server.protocol import JSON_BYTES_HEADER, Array, InferRequest
 from penstock_server.routes import Call, Route
 from penstock_server.unfinished_bodies import OVERLOADED, TooManyBodies, UnfinishedBodies
 from penstock_server.wire import Wire, headers
@@ -49,6 +51,8 @@ class HttpInference:
         self._log: ErrorLog | None = None
         self._wire = Wire()
         self._inference: Inference | None = None
+        #: The answers to requests that were copied.
+        self.noted = OutputsRing()
         self.unfinished = UnfinishedBodies()
 
     def serve_with(self, inference: Inference) -> None:
@@ -78,12 +82,15 @@ class HttpInference:
             body_bytes=int(length),
             json_bytes=None if json_bytes is None else int(json_bytes),
             coding=compression.wanted(given.get("Accept-Encoding", "")),
+            pair=given.get(PAIR_HEADER, ""),
         )
 
     def reply(self, head: PlainHead, body: bytes, *, close: bool) -> Reply | Awaitable[Reply]:
         """Return head and body of the answer, at once or later; neither raises."""
-        started = time.perf_counter()
+        started = perf_counter()
         inference = self._ready()
+        if head.pair:
+            return self._reply_later(self._noted(body, head.json_bytes, head.pair, started), head, started, close=close)
         try:
             answer = inference.answer_now(body, head.json_bytes) if isinstance(inference, Inference) else inference
         except Exception as error:  # noqa: BLE001 - the top of the request loop
@@ -92,7 +99,7 @@ class HttpInference:
             return self._reply_later(self._later(answer), head, started, close=close)
         if head.coding and len(answer.body) >= compression.COMPRESSED_BYTES_MIN:
             return self._reply_later(_done(answer), head, started, close=close)
-        self._metrics.answered(answer.status, time.perf_counter() - started)
+        self._metrics.answered(answer.status, perf_counter() - started)
         return self._wire.head(answer, close=close), answer.body
 
     def too_slow(self, what: str, seconds: float) -> Reply:
@@ -109,11 +116,11 @@ class HttpInference:
 
     async def respond(self, request: web.BaseRequest, route: Route) -> web.Response:
         """Return the answer to a request that came through aiohttp."""
-        started = time.perf_counter()
-        answer = await self._answer(request, route)
+        started = perf_counter()
+        answer = await self._answer(request, route, started)
         coding = compression.wanted(request.headers.get("Accept-Encoding", ""))
         answer, coding = await _compressed(answer, coding)
-        self._metrics.answered(answer.status, time.perf_counter() - started)
+        self._metrics.answered(answer.status, perf_counter() - started)
         response = web.Response(
             status=answer.status, body=answer.body, headers={**SERVER_HEADER, **headers(answer, encoding=coding)}
         )
@@ -121,7 +128,7 @@ class HttpInference:
             response.force_close()  # what is left of the body is not worth reading
         return response
 
-    async def _answer(self, request: web.BaseRequest, route: Route) -> Answer:
+    async def _answer(self, request: web.BaseRequest, route: Route, started: float) -> Answer:
         unknown = self._unknown(route)
         if unknown is not None:
             self._metrics.rejected("unknown_model")
@@ -137,7 +144,8 @@ class HttpInference:
         if isinstance(body, Answer):
             self._metrics.rejected(_REJECTED.get(body.status, "bad_body"))
             return body
-        return await inference.answer(body, None if json_bytes is None else int(json_bytes))
+        count, pair = None if json_bytes is None else int(json_bytes), request.headers.get(PAIR_HEADER, "")
+        return await (self._noted(body, count, pair, started) if pair else inference.answer(body, count))
 
     def _ready(self) -> Inference | Answer:
         # A server that drains still answers: clients learn later than it does that they should leave.
@@ -145,6 +153,20 @@ class HttpInference:
             self._metrics.rejected("not_ready")
             return refusal(503, NOT_READY[State.LOADING], retry_after_seconds=1)
         return self._inference
+
+    async def _noted(self, body: bytes, json_bytes: int | None, pair: str, started: float) -> Answer:
+        """Return the answer to a request that was copied, or to the copy."""
+        inference = self._ready()
+        if isinstance(inference, Answer):
+            return inference
+
+        def note(request: InferRequest, results: Sequence[Array]) -> None:
+            self.noted.note(pair, request, results, perf_counter() - started)
+
+        try:
+            return await inference.answer_noted(body, json_bytes, note)
+        except Exception as error:  # noqa: BLE001 - the top of the request loop
+            return self._mistake(error)
 
     async def _later(self, request: InferRequest) -> Answer:
         if self._inference is None:
@@ -158,7 +180,7 @@ class HttpInference:
         self, answering: Awaitable[Answer], head: PlainHead, started: float, *, close: bool
     ) -> Reply:
         answer, coding = await _compressed(await answering, head.coding)
-        self._metrics.answered(answer.status, time.perf_counter() - started)
+        self._metrics.answered(answer.status, perf_counter() - started)
         return self._wire.head(answer, encoding=coding, close=close), answer.body
 
     def _mistake(self, error: Exception) -> Answer:

@@ -1,12 +1,15 @@
 """Probes, metrics and counts over HTTP, on a port of their own."""
 
+import asyncio
 from collections.abc import Awaitable
 from typing import Protocol
 
 from aiohttp import web
 
+from penstock_contract import outputs
 from penstock_server import metrics as prometheus
 from penstock_server.descriptions import NOT_READY
+from penstock_server.http_inference import is_count
 from penstock_server.http_server import (
     JSON_HEADERS,
     SERVER_HEADER,
@@ -19,8 +22,9 @@ from penstock_server.http_server import (
 from penstock_server.inference import Answer
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
+from penstock_server.outputs_ring import OutputsRing
 
-_PATHS = ("/healthz", "/readyz", "/metrics", "/v1/profile", "/v1/profile/reference")
+_PATHS = ("/healthz", "/readyz", "/metrics", "/v1/profile", "/v1/profile/reference", outputs.PATH)
 
 
 class TellProfile(Protocol):
@@ -33,8 +37,9 @@ class TellProfile(Protocol):
 class ManagementServer:
     """Probes, metrics and counts, on a port of their own that no router sends clients to."""
 
-    def __init__(self, *, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(self, *, lifecycle: Lifecycle, metrics: Metrics, noted: OutputsRing) -> None:
         self._lifecycle = lifecycle
+        self._noted = noted
         self._metrics = metrics
         self._profiles: dict[str, TellProfile] = {}
 
@@ -54,11 +59,20 @@ class ManagementServer:
         if request.path == "/metrics":
             headers = {"Content-Type": prometheus.CONTENT_TYPE, **SERVER_HEADER}
             return web.Response(body=self._metrics.exposition(), headers=headers)
+        if request.path == outputs.PATH:
+            return await self._outputs(request)
         if request.path.startswith("/v1/profile"):
             return await self._profile(request)
         if request.path == "/readyz" and not self._lifecycle.ready:
             return error_reply(503, NOT_READY[self._lifecycle.state])
         return json_reply({"status": "ok"})
+
+    async def _outputs(self, request: web.BaseRequest) -> web.Response:
+        after = request.query.get("after", "0")
+        if not is_count(after):
+            return error_reply(400, f"after must be the seq of an answer before, not {after[:40]!r}")
+        noted = self._noted.take(int(after))
+        return web.Response(body=await asyncio.to_thread(noted.body), headers=JSON_HEADERS)
 
     async def _profile(self, request: web.BaseRequest) -> web.Response:
         tell = self._profiles.get(request.path)

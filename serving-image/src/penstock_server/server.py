@@ -80,7 +80,9 @@ class Server:
             metrics=self._metrics,
             log=log,
         )
-        self._management = ManagementServer(lifecycle=self._lifecycle, metrics=self._metrics)
+        self._management = ManagementServer(
+            lifecycle=self._lifecycle, metrics=self._metrics, noted=self._model_server.noted
+        )
         self._observation: Observation | None = None
         self._stop_asked = asyncio.Event()
         self._stop_insisted = asyncio.Event()
