@@ -1,8 +1,9 @@
 """Runs every test: brings up what the tests need, runs pytest, takes down what it brought up, prints one total.
 
-Called by ``make test`` with the project's own Python environment. Tests on the cluster mostly wait. Those that disturb
-it run one after the other, beside the tests that need no cluster; then several of the others at a time; at last, with
-nothing beside them, those that measure. A test that is skipped is a test that was not run: it fails the whole.
+Called by ``make test`` with the project's own Python environment. The cluster comes up while the code is checked.
+Tests on it mostly wait. Those that disturb it run one after the other, beside what needs no cluster: the fuzzers and
+most tests; then several of the others at a time; at last, with nothing beside them, those that measure. A test that is
+skipped is a test that was not run: it fails the whole.
 """
 
 import os
@@ -11,7 +12,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -90,23 +92,22 @@ def run_part(part: Part, folder: Path, environment: dict[str, str]) -> int:
     return subprocess.run(part.command(folder), cwd=ROOT, env=environment, check=False).returncode
 
 
-def run_beside(part: Part, background: Part, folder: Path, environment: dict[str, str]) -> list[int]:
-    """Run two parts at the same time; what the one in the background prints is shown when it has ended."""
-    log = background.log(folder)
-    with log.open("w") as output_:
-        beside = subprocess.Popen(
-            background.command(folder), cwd=ROOT, env=environment, stdout=output_, stderr=subprocess.STDOUT
-        )
-        try:
-            status = run_part(part, folder, environment)
-            say(f"tests {background.name}, begun at the same time")
-            beside.wait()
-        finally:
-            if beside.poll() is None:
-                beside.terminate()
-                beside.wait()
-    print(log.read_text(), flush=True)
-    return [status, beside.returncode]
+@contextmanager
+def beside(title: str, *command: str, log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command beside the block; what it prints is shown when both have ended."""
+    started = time.monotonic()
+    say(f"{title}: begun, beside what follows")
+    with log.open("w") as printed:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+    try:
+        yield process
+        process.wait()
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+        say(f"{title}, begun before: ended with {process.returncode} after {time.monotonic() - started:.0f} s")
+        print(log.read_text(), flush=True)
 
 
 def total(reports: Iterable[Path]) -> Counter[str]:
@@ -125,10 +126,8 @@ def total(reports: Iterable[Path]) -> Counter[str]:
     return totals
 
 
-def main() -> None:
-    """Run everything; the exit status is 0 only if every test was run and passed."""
-    started = time.monotonic()
-    environment = dict(os.environ)
+def prepare(environment: dict[str, str]) -> None:
+    """Check the code and set up what tests use beside the cluster."""
     step("make check", "make", "--no-print-directory", "check", environment=environment)
     environment["PATH"] = f"{output('tools')}:{environment['PATH']}"
     for program in ("versitygw", "registry", "fake-gcs-server", "h2spec"):
@@ -137,23 +136,36 @@ def main() -> None:
     environment["PENSTOCK_MLFLOW"] = last_line(sys.executable, str(ROOT / "cluster" / "mlflow_environment.py"))
     clients = str(ROOT / "tests" / "clients" / "environments.py")
     step("environments of other people's clients", sys.executable, clients, environment=environment)
-    fuzzers = str(ROOT / "tests" / "fuzz" / "run.py")
-    step("fuzzers, 10 s each", sys.executable, fuzzers, "--seconds", "10", environment=environment)
+
+
+def run_all(folder: Path, environment: dict[str, str]) -> list[int]:
+    """Run all parts; return the exit statuses of pytest."""
+    provision = (sys.executable, str(ROOT / "cluster" / "provision.py"))
+    for_cluster = {**environment, "CLUSTER": "embedded"}
+    log = folder / "provision.log"
+    with beside("a cluster with Penstock in it", *provision, log=log, environment=for_cluster) as provisioning:
+        prepare(environment)
+    if provisioning.returncode:
+        sys.exit(provisioning.returncode)
+    environment["KUBECONFIG"] = output("up")
+    statuses: list[int] = []
+    title, disturbing = f"tests {DISTURBING.name}", DISTURBING.command(folder)
+    with beside(title, *disturbing, log=DISTURBING.log(folder), environment=environment) as disturbed:
+        fuzzers = str(ROOT / "tests" / "fuzz" / "run.py")
+        step("fuzzers, 10 s each", sys.executable, fuzzers, "--seconds", "10", environment=environment)
+        statuses.append(run_part(WITHOUT_CLUSTER, folder, environment))
+    return [*statuses, disturbed.returncode, *(run_part(part, folder, environment) for part in (SHARING, MEASURING))]
+
+
+def main() -> None:
+    """Run everything; the exit status is 0 only if every test was run and passed."""
+    started = time.monotonic()
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0
-    statuses: list[int] = []
-    totals: Counter[str] = Counter()
     try:
-        step(
-            "a cluster with Penstock in it",
-            *(sys.executable, str(ROOT / "cluster" / "provision.py")),
-            environment={**environment, "CLUSTER": "embedded"},
-        )
-        environment["KUBECONFIG"] = output("up")
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            statuses += run_beside(WITHOUT_CLUSTER, DISTURBING, folder, environment)
-            statuses += [run_part(part, folder, environment) for part in (SHARING, MEASURING)]
+            statuses = run_all(folder, dict(os.environ))
             totals = total(part.report(folder) for part in PARTS)
     finally:
         if ours:

@@ -70,9 +70,12 @@ class Watcher:
             time.sleep(0.2)
 
 
-def begin(scene: Scene, *, rate: int, hold: str) -> Traffic:
+def begin(scene: Scene, *, hold: str) -> None:
     scene.serve()
     scene.split(schedule=steps(*SCHEDULE, hold=hold))
+
+
+def ask(scene: Scene, *, rate: int) -> Traffic:
     traffic = scene.ask(rate=rate)
     traffic.wait_until_routed()
     return traffic
@@ -83,7 +86,10 @@ class TestKilledOperator:
         self, scene: Scene, undisturbed: Scene, local_operators: Operators
     ) -> None:
         chance = random.Random(SEED)
-        traffic = begin(scene, rate=60, hold="3s")
+        # Long before it is asked: a client keeps connections from before the routers for half a minute.
+        begin(undisturbed, hold="1s")
+        begin(scene, hold="3s")
+        traffic = ask(scene, rate=60)
         watcher = Watcher(scene)
         changes = [("tumor-v2.onnx", "2")]
         scene.change_model(*changes[0])
@@ -110,7 +116,7 @@ class TestKilledOperator:
         assert traffic.failed_otherwise() == {}
         scene.delete("Pod", "client", grace_seconds=1)
 
-        begin(undisturbed, rate=200, hold="1s")
+        ask(undisturbed, rate=200)
         for change in changes:
             revision = undisturbed.change_model(*change)
             undisturbed.wait_phase(revision, "Promoted")
