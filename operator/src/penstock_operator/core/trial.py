@@ -1,6 +1,6 @@
 """The trial of one candidate: its ticks through the judge, metric by metric, policy by policy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from penstock_operator.core.world import Finding
 #: Worst first.
 SEVERITY = (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.PASS)
 _DIGITS = 6
+#: The judge's form of a policy's metric, or None.
+Terms = Callable[[str, MetricSpec], Metric | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +69,35 @@ def judge_trial(
     """
     if not 0 < budget_share <= 1:
         raise ValueError(f"budget_share must be above 0 and at most 1, got {budget_share}")
-    stands = {(entry["policy"], entry["metric"]): entry for entry in alone_after or ()}
     if not ticks:
         return None
     kept = evidence.get("metrics", {}) if evidence.get("revision") == candidate else {}
+    judged = judge_policies(
+        policies,
+        kept,
+        ticks,
+        budget_share=budget_share,
+        readings=readings or {},
+        stands={f"{entry['policy']}/{entry['metric']}": entry for entry in alone_after or ()},
+    )
+    return replace(judged, evidence={"revision": candidate, "metrics": judged.evidence})
+
+
+def judge_policies(
+    policies: Sequence[PolicyView],
+    kept: Mapping[str, Any],
+    ticks: Sequence[Tick],
+    *,
+    budget_share: float,
+    readings: Mapping[str, Reading],
+    stands: Mapping[str, dict[str, Any]] | None = None,
+    terms: Terms = lambda _, metric: metric_of(metric),
+) -> Trial:
+    """Return what all policies say after some ticks; ``evidence`` of the result are the states by ``policy/metric``.
+
+    ``terms`` gives the judge's form of a metric, or None where it cannot be judged now. ``stands``: what was said last
+    of metrics that need the stable, for when it has no traffic.
+    """
     # All policies of a split together take back no more healthy candidates than one alone may.
     able = [policy.spec for policy in policies if policy.spec is not None]
     acting = sum(not spec.dry_run for spec in able)
@@ -82,26 +109,29 @@ def judge_trial(
             findings.append(_unjudged(policy))
             continue
         share = budget_share / max(1, len(able) if policy.spec.dry_run else acting)
-        own = _readings_of(policy.name, readings or {})
+        found = {metric.name: terms(policy.name, metric) for metric in policy.spec.metrics}
         judged, after = _judge_policy(
-            policy.name, policy.spec, kept, [replace(tick, readings=own) for tick in ticks], share
+            policy.name,
+            policy.spec,
+            [metric for metric in found.values() if metric is not None],
+            kept,
+            ticks=[replace(tick, readings=_readings_of(policy.name, readings)) for tick in ticks],
+            share=share,
         )
         states.update(after)
         for metric in policy.spec.metrics:
+            if metric.name not in judged:
+                continue
             judgement = judged[metric.name]
             entry = _analysis(policy.name, judgement)
             if metric.against == "Stable" and judgement.verdict is Verdict.NO_DATA:
-                entry = stands.get((policy.name, metric.name), entry)
+                entry = (stands or {}).get(f"{policy.name}/{metric.name}", entry)
             if policy.spec.dry_run or metric.dry_run:
                 entry = {**entry, "dryRun": True}
             else:
                 findings.append(_finding(policy.name, policy.spec, metric, entry))
             analysis.append(entry)
-    return Trial(
-        findings=tuple(findings),
-        analysis=tuple(analysis),
-        evidence={"revision": candidate, "metrics": states},
-    )
+    return Trial(findings=tuple(findings), analysis=tuple(analysis), evidence=states)
 
 
 def unjudged_trial(policies: Sequence[PolicyView]) -> tuple[Finding, ...] | None:
@@ -123,9 +153,14 @@ def tick_of(
 
 
 def _judge_policy(
-    name: str, spec: DriftPolicySpec, kept: Mapping[str, Any], ticks: Sequence[Tick], share: float
+    name: str,
+    spec: DriftPolicySpec,
+    metrics: Sequence[Metric],
+    kept: Mapping[str, Any],
+    *,
+    ticks: Sequence[Tick],
+    share: float,
 ) -> tuple[Mapping[str, Judgement], dict[str, Any]]:
-    metrics = [metric_of(metric) for metric in spec.metrics]
     states: Mapping[str, EvidenceState] = {
         metric.name: _state(metric, kept.get(f"{name}/{metric.name}")) for metric in metrics
     }
