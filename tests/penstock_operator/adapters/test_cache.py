@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from penstock_operator.adapters.cache import ObjectCache
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
@@ -174,6 +176,28 @@ def test_lists_are_by_namespace_and_label_in_the_order_of_names(cache: ObjectCac
     assert cache.list(Kind.POD, "shop") == []
     assert cache.count(KIND) == 5
     assert len(list(cache.every(KIND))) == 5
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from("abcd"), st.dictionaries(st.sampled_from("xy"), st.sampled_from("12")) | st.none()),
+        max_size=30,
+    )
+)
+def test_lists_are_what_looking_at_every_object_would_give(steps: list[tuple[str, dict[str, str] | None]]) -> None:
+    cache = ObjectCache()
+    present: dict[str, dict[str, str]] = {}
+    for number, (name, labels) in enumerate(steps, 1):
+        state = service(number, name, uid=f"u{number}" if name not in present else "same", labels=labels)
+        if labels is None:
+            cache.remove(KIND, state)
+            present.pop(name, None)
+        else:
+            cache.put(KIND, state)
+            present[name] = labels
+    for wanted in ({}, {"x": "1"}, {"x": "1", "y": "2"}):
+        found = [manifest["metadata"]["name"] for manifest in cache.list(KIND, "shop", wanted)]
+        assert found == sorted(name for name, labels in present.items() if wanted.items() <= labels.items())
 
 
 def test_old_graves_are_forgotten() -> None:

@@ -567,7 +567,8 @@ async def test_a_restart_begins_with_the_evidence_that_was_there(shop: Shop) -> 
     await shop.settle()
 
     assert status(shop) == before
-    assert shop.cluster.writes[writes:] == []
+    later = [write for write in shop.cluster.writes[writes:] if write.ref.kind is not Kind.DRIFT_POLICY]
+    assert later == [], "a policy may catch up with the numbers"
     await shop.run(3)
     counted = [entry["candidate"]["n"] for entry in status(shop)["analysis"]]
     assert all(after > entry["candidate"]["n"] for after, entry in zip(counted, before["analysis"], strict=True))

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
@@ -26,6 +26,7 @@ class ObjectCache:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._objects: defaultdict[tuple[Kind, str], dict[str, Manifest]] = defaultdict(dict)
+        self._order = _Order()
         self._graves = _Graves(clock)
         self._listeners: list[Listener] = []
         self._synced: set[Kind] = set()
@@ -48,9 +49,10 @@ class ObjectCache:
 
     def list(self, kind: Kind, namespace: str, labels: dict[str, str] | None = None) -> Sequence[Manifest]:
         """Return the objects of a kind in a namespace whose labels contain ``labels``, by name."""
-        wanted = (labels or {}).items()
-        found = sorted(self._objects.get((kind, namespace), {}).items())
-        return [manifest for _, manifest in found if wanted <= (manifest["metadata"].get("labels") or {}).items()]
+        here = self._objects.get((kind, namespace), {})
+        if labels:
+            return [here[name] for name in self._order.labelled(kind, namespace, labels)]
+        return [here[name] for name in self._order.names(kind, namespace, here)]
 
     def every(self, kind: Kind) -> Iterator[Manifest]:
         """Yield the objects of a kind in all namespaces, from a snapshot."""
@@ -70,6 +72,7 @@ class ObjectCache:
         if self._graves.covers(ref, manifest) or (known is not None and not _newer(manifest, known)):
             return False
         self._objects[kind, ref.namespace][ref.name] = manifest
+        self._order.changed(ref, known, manifest)
         self._notify(ref, known, manifest)
         return True
 
@@ -112,12 +115,48 @@ class ObjectCache:
         """Forget an object; return whether it was known."""
         known = self._objects[ref.kind, ref.namespace].pop(ref.name, None)
         if known is not None:
+            self._order.changed(ref, known, None)
             self._notify(ref, known, None)
         return known is not None
 
     def _notify(self, ref: ObjectRef, old: Manifest | None, new: Manifest | None) -> None:
         for listener in self._listeners:
             listener(ref, old, new)
+
+
+class _Order:
+    """Names in their order, all of a namespace and those with a label: hundreds of objects are listed at every look."""
+
+    def __init__(self) -> None:
+        self._sorted: dict[tuple[Kind, str], list[str]] = {}
+        self._labelled: defaultdict[tuple[Kind, str, str, str], set[str]] = defaultdict(set)
+
+    def names(self, kind: Kind, namespace: str, present: Iterable[str]) -> list[str]:
+        """Return all names of a kind in a namespace; ``present`` are those that there are."""
+        known = self._sorted.get((kind, namespace))
+        if known is None:
+            known = self._sorted[kind, namespace] = sorted(present)
+        return known
+
+    def labelled(self, kind: Kind, namespace: str, labels: Mapping[str, str]) -> list[str]:
+        """Return the names of those that have all these labels."""
+        found = [self._labelled.get((kind, namespace, *label), set()) for label in labels.items()]
+        return sorted(set.intersection(*found))
+
+    def changed(self, ref: ObjectRef, old: Manifest | None, new: Manifest | None) -> None:
+        """Take in that an object came, changed or went."""
+        if old is None or new is None:
+            self._sorted.pop((ref.kind, ref.namespace), None)
+        before, after = _labels(old), _labels(new)
+        if before == after:
+            return
+        for label in before.items() - after.items():
+            key = (ref.kind, ref.namespace, *label)
+            self._labelled[key].discard(ref.name)
+            if not self._labelled[key]:
+                del self._labelled[key]
+        for label in after.items() - before.items():
+            self._labelled[(ref.kind, ref.namespace, *label)].add(ref.name)
 
 
 class _Graves:
@@ -166,6 +205,10 @@ def without_managed_fields(manifest: Manifest) -> Manifest:
     if "managedFields" not in metadata:
         return manifest
     return {**manifest, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
+
+
+def _labels(manifest: Manifest | None) -> dict[str, str]:
+    return (manifest["metadata"].get("labels") or {}) if manifest is not None else {}
 
 
 def _uid(manifest: Manifest) -> str:
