@@ -62,7 +62,7 @@ def test_every_condition_type_is_described_and_no_other() -> None:
 
 
 def test_every_metric_is_described_and_no_other() -> None:
-    metrics = (OPERATOR / "adapters" / "metrics.py").read_text()
+    metrics = "".join(file.read_text() for file in (OPERATOR / "adapters").glob("*metrics.py"))
     operator = set(re.findall(r'"(penstock_\w+)"', metrics))
     serving = {
         value for name, value in vars(serving_metrics).items() if name.isupper() and str(value).startswith("penstock_")

@@ -9,9 +9,11 @@ from tests.fakes.api_server import DefaultingCluster
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import Write
 from tests.fakes.controllers import Controllers
+from tests.fakes.counting_pods import FakeServingPods
 from tests.fakes.letters import FakeLetterBox, FakeTrainer
 from tests.fakes.routers import FakeRouter, FakeRouterStats
 
+from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
 from penstock_operator.core.fanout import affected
 from penstock_operator.core.manifests.router import RouterSettings
@@ -22,6 +24,7 @@ from penstock_operator.core.pod_state import ready_pods
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
 from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
+from penstock_operator.reconcile.drift_watch import DriftWatch
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
 from penstock_operator.reconcile.sampling import Sampler
@@ -33,6 +36,7 @@ ROUTERS = RouterSettings(
     image="penstock/router:1", xds_address="penstock-xds.penstock.svc:18000", operator_namespace="penstock"
 )
 TICK_SECONDS = 1.0
+PROFILE_SECONDS = 30.0
 _LOOKS_LIMIT = 500
 
 
@@ -50,6 +54,8 @@ class Shop:
         self.controllers = Controllers(self.cluster)
         self.router = FakeRouter()
         self.stats = FakeRouterStats(self.router, self.clock, self._healthy_hosts)
+        self.serving = FakeServingPods()
+        self.drift = DriftMetrics()
         self.dirty: dict[ObjectRef, None] = {}
         self.rejections: list[RequestRejected] = []
         self.alerts: list[tuple[str, str]] = []
@@ -80,6 +86,14 @@ class Shop:
                 cluster=cluster,
                 clock=clock,
                 actor=Actor(cluster=cluster, letters=self.letters, trainer=self.trainer, observer=self),
+                watch=DriftWatch(
+                    cluster=cluster,
+                    pods=self.serving,
+                    clock=clock,
+                    monotonic=clock.monotonic,
+                    interval_seconds=PROFILE_SECONDS,
+                ),
+                observer=self.drift,
             ),
         }
         self._later.clear()

@@ -16,6 +16,7 @@ from penstock_operator import app
 from penstock_operator.adapters import leader_endpoint, log
 from penstock_operator.adapters.api_client import ApiClient, load_access
 from penstock_operator.adapters.cache import ObjectCache
+from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.adapters.events import EventRecorder
 from penstock_operator.adapters.guarded_http import guarded_session
 from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesCluster
@@ -25,6 +26,7 @@ from penstock_operator.adapters.ops_server import Heartbeat, OpsServer
 from penstock_operator.adapters.resync import Resync
 from penstock_operator.adapters.router_stats import HttpRouterStats
 from penstock_operator.adapters.secrets import SecretReader
+from penstock_operator.adapters.serving_pods import HttpServingPods
 from penstock_operator.adapters.trainer import JobTrainer
 from penstock_operator.adapters.watch_sink import CacheSink
 from penstock_operator.adapters.webhooks import Postman
@@ -36,10 +38,11 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
 from penstock_operator.journal import Journaled
-from penstock_operator.ports import Clock, Cluster, RolloutObserver, Router, RouterStats
+from penstock_operator.ports import Clock, Cluster, DriftObserver, RolloutObserver, Router, RouterStats, ServingPods
 from penstock_operator.queue import Reconciler, WorkQueue
 from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
+from penstock_operator.reconcile.drift_watch import DriftWatch
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
 from penstock_operator.reconcile.sampling import Sampler
@@ -76,6 +79,8 @@ def main() -> None:
 
 async def _run(settings: Settings) -> int:
     metrics = Metrics()
+    drift = DriftMetrics()
+    metrics.registry.register(drift)
     heartbeat = Heartbeat()
     cache = ObjectCache()
     ops = OpsServer(
@@ -114,6 +119,8 @@ async def _run(settings: Settings) -> int:
             clock=SystemClock(),
             observer=metrics,
             actor=Actor(cluster=cluster, letters=postman, trainer=JobTrainer(client), observer=metrics),
+            pods=HttpServingPods(session),
+            drift=drift,
         )
         journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}
         queue = WorkQueue(journaled, observer=metrics, workers=settings.workers)
@@ -159,6 +166,8 @@ def build_reconcilers(
     clock: Clock,
     observer: RolloutObserver,
     actor: Actor,
+    pods: ServingPods,
+    drift: DriftObserver,
 ) -> dict[Kind, Reconciler]:
     """Return the reconciler of each kind."""
     image = ServingImage(image=settings.serving_image, pull_policy=settings.image_pull_policy)
@@ -181,7 +190,19 @@ def build_reconcilers(
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,
         ),
-        Kind.DRIFT_POLICY: DriftPolicyReconciler(cluster=cluster, clock=clock, actor=actor),
+        Kind.DRIFT_POLICY: DriftPolicyReconciler(
+            cluster=cluster,
+            clock=clock,
+            actor=actor,
+            watch=DriftWatch(
+                cluster=cluster,
+                pods=pods,
+                clock=clock,
+                monotonic=time.monotonic,
+                interval_seconds=settings.profile_seconds,
+            ),
+            observer=drift,
+        ),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from penstock_operator.core.drift_sight import Sight
 from penstock_operator.core.gateway import Attachment, Parent
 from penstock_operator.core.letters import Delivery, Letter
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
@@ -164,6 +165,13 @@ class MetricSource(Protocol):
 
     async def answer(self, question: Question) -> Answer:
         """Return what the source says now, within a few seconds. Never raises: what goes wrong is an answer too."""
+
+
+class DriftObserver(Protocol):
+    """Shows what live traffic says, for people who watch the operator."""
+
+    def watched(self, policy: ObjectRef, sights: Sequence[Sight]) -> None:
+        """All that a policy knows now; it knows nothing more of what is not in it."""
 
 
 class Clock(Protocol):

@@ -44,6 +44,7 @@ class Settings:
     workers: int
     tick_seconds: float
     resync_seconds: float
+    profile_seconds: float
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -72,6 +73,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         workers=read.whole("WORKERS", 4, low=1, high=64),
         tick_seconds=read.number("TICK_SECONDS", 2.0, low=0.1, high=60.0),
         resync_seconds=read.number("RESYNC_SECONDS", 450.0, low=5.0, high=3600.0),
+        profile_seconds=read.number("PROFILE_SECONDS", 30.0, low=1.0, high=3600.0),
     )
 
 

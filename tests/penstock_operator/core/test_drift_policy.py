@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
-from penstock_operator.core.drift_policy import policy_status
+from penstock_operator.core.drift_policy import Surroundings, policy_status
 from penstock_operator.core.objects import Manifest
 
 NOW = 1_800_000_000.0
@@ -36,7 +36,7 @@ def entry(metric: str, verdict: str, evidence: float = 1.0, of: str = "guard") -
 
 
 def status_of(live: Manifest, judged: Manifest | None) -> dict[str, Any]:
-    return policy_status(live, DriftPolicySpec.parse(SPEC), judged, now=NOW)
+    return policy_status(live, DriftPolicySpec.parse(SPEC), Surroundings(split=judged), now=NOW)
 
 
 def condition(status: dict[str, Any], type_: str) -> tuple[str, str, str] | None:

@@ -1,47 +1,119 @@
-"""What a DriftPolicy shows: whether it judges, what its metrics say, and what it did last."""
+"""What a DriftPolicy shows: whether it judges, and what its metrics and live traffic say."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
-from penstock_operator.core.conditions import Conditions, Reason
+from penstock_operator.core import drift_status, watched
+from penstock_operator.core.conditions import Condition, Conditions, Reason
+from penstock_operator.core.drift_sight import Sight
+from penstock_operator.core.drift_status import Saying
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.trial import SEVERITY
 
 _SIGNALS_LIMIT = 20
+#: What else of a condition must be as before for its words to stay.
+_UNWORDED = ("status", "reason", "observedGeneration")
+_WORST = ("Fail", Reason.CANNOT_JUDGE.value, "Well", Reason.NOTHING_TO_JUDGE.value)
 
 
-def policy_status(policy: Manifest, spec: DriftPolicySpec, split: Manifest | None, *, now: float) -> dict[str, Any]:
-    """Return the status of a policy, which mirrors what the split that it judges has found."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a policy sees: its split where it targets one, all ModelDeployments, and what it knows of live traffic.
+
+    Where only numbers change, they are written once in ``numbers_seconds``.
+    """
+
+    split: Manifest | None = None
+    deployments: Sequence[Manifest] = ()
+    sights: Sequence[Sight] = ()
+    numbers_seconds: float = 0.0
+
+
+def policy_status(policy: Manifest, spec: DriftPolicySpec, around: Surroundings, *, now: float) -> dict[str, Any]:
+    """Return the status of a policy: what the split that it judges has found, and what live traffic says."""
     name = policy["metadata"]["name"]
     live = policy.get("status", {})
     conditions = Conditions(live.get("conditions", []), generation=policy["metadata"]["generation"], now=now)
-    signals = _signals(name, split)
-    ready, reason, message = _readiness(name, spec, split)
-    conditions.set("Ready", status=ready, reason=reason, message=message)
-    if not ready:
-        conditions.set("Stalled", status=True, reason=reason, message=message)
-    healthy, reason, message = _health(signals)
-    conditions.set("Healthy", status=healthy, reason=reason, message=message)
+    ready = _readiness(name, spec, around)
+    conditions.set("Ready", status=ready.status, reason=ready.reason, message=ready.message)
+    if not ready.status:
+        conditions.set("Stalled", status=True, reason=ready.reason, message=ready.message)
+    judged = _signals(name, around.split)
+    seen = _seen(around, live, now=now)
+    if seen:
+        state = drift_status.watching(around.sights)
+        conditions.set("Watching", status=state.status, reason=state.reason, message=state.message)
+    healthy = _health(spec, judged, around.sights)
+    conditions.set("Healthy", status=healthy.status, reason=healthy.reason, message=healthy.message)
     status: dict[str, Any] = {
         "observedGeneration": policy["metadata"]["generation"],
-        "conditions": conditions.to_wire(),
+        "conditions": _steady(conditions.to_wire(), live, seen, spec),
     }
+    moved = [one for one in seen.pop("signals", ()) if "modelDeployment" in one]
+    signals = sorted([*judged, *moved], key=_severity)[:_SIGNALS_LIMIT]
     if signals:
         status["signals"] = signals
         status["worst"] = signals[0]["name"]
-    return status
+    return {**status, **seen}
 
 
-def _readiness(name: str, spec: DriftPolicySpec, split: Manifest | None) -> tuple[bool, Reason, str]:
-    target = spec.target.name
+def _seen(around: Surroundings, live: Mapping[str, Any], *, now: float) -> dict[str, Any]:
+    """Return what status says of live traffic, empty where none is watched."""
+    if not around.sights:
+        return {}
+    fresh = {
+        "signals": drift_status.signals(around.sights),
+        "windows": drift_status.windows(around.sights, now),
+        "targets": drift_status.targets(around.sights),
+    }
+    return drift_status.settled(fresh, live, now=now, seconds=around.numbers_seconds)
+
+
+def _steady(
+    conditions: list[Condition], live: Mapping[str, Any], seen: Mapping[str, Any], spec: DriftPolicySpec
+) -> list[Condition]:
+    """Return conditions with the words that they had where the numbers of status were left as they are."""
+    if not seen or seen.get("windows") != live.get("windows"):
+        return conditions
+    of_traffic = {"Watching"} if spec.metrics else {"Watching", "Healthy"}
+    before = {one["type"]: one for one in live.get("conditions", ())}
+    steady: list[Condition] = []
+    for one in conditions:
+        known = before.get(one["type"])
+        same = known is not None and all(known.get(key) == one[key] for key in _UNWORDED)
+        steady.append(known if known is not None and same and one["type"] in of_traffic else one)
+    return steady
+
+
+def _readiness(name: str, spec: DriftPolicySpec, around: Surroundings) -> Saying:
+    target, split = spec.target, around.split
+    if target.kind == "ModelDeployment":
+        return _readiness_of_models(spec, around)
     if split is None:
-        return False, Reason.TARGET_NOT_FOUND, f"spec.target: there is no TrafficSplit {target} in this namespace"
+        text = f"spec.target: there is no TrafficSplit {target.name} in this namespace"
+        return Saying(status=False, reason=Reason.TARGET_NOT_FOUND, message=text)
+    if not spec.metrics:
+        return Saying(status=True, reason=Reason.READY, message=f"watches the traffic of TrafficSplit {target.name}")
     if name not in split["spec"].get("policies", ()):
-        message = f"TrafficSplit {target} does not list this policy; add {name} to its spec.policies"
-        return False, Reason.NOT_REFERENCED, message
-    return True, Reason.READY, f"judges the candidates of TrafficSplit {target}"
+        text = f"TrafficSplit {target.name} does not list this policy; add {name} to its spec.policies"
+        return Saying(status=False, reason=Reason.NOT_REFERENCED, message=text)
+    return Saying(status=True, reason=Reason.READY, message=f"judges the candidates of TrafficSplit {target.name}")
+
+
+def _readiness_of_models(spec: DriftPolicySpec, around: Surroundings) -> Saying:
+    count, selector = watched.chosen(spec, around.deployments), spec.target.selector
+    if count:
+        which = f"ModelDeployment {spec.target.name}" if selector is None else f"{count} ModelDeployments"
+        return Saying(status=True, reason=Reason.READY, message=f"watches the traffic of {which}")
+    if selector is None:
+        text = f"spec.target: there is no ModelDeployment {spec.target.name} in this namespace"
+    else:
+        labels = ", ".join(f"{key}: {value}" for key, value in sorted(selector.match_labels.items()))
+        text = f"spec.target.selector: no ModelDeployment in this namespace has the labels {labels}"
+    return Saying(status=False, reason=Reason.TARGET_NOT_FOUND, message=text)
 
 
 def _signals(name: str, split: Manifest | None) -> list[dict[str, Any]]:
@@ -61,15 +133,33 @@ def _worst_first(signal: Mapping[str, Any]) -> tuple[int, float]:
     return SEVERITY.index(Verdict(signal["verdict"])), -float(signal.get("evidence", 0.0))
 
 
-def _health(signals: Sequence[Mapping[str, Any]]) -> tuple[bool | None, Reason, str]:
+def _severity(signal: Mapping[str, Any]) -> int:
+    return SEVERITY.index(Verdict(signal["verdict"]))
+
+
+def _health(spec: DriftPolicySpec, judged: Sequence[Mapping[str, Any]], sights: Sequence[Sight]) -> Saying:
+    """Return the worse of what metrics and live traffic say; what is not asked for says nothing."""
+    said = [_health_of_metrics(judged)] if spec.metrics else []
+    if watched.watches(spec):
+        said.append(drift_status.health(sights))
+    nothing = Saying(status=None, reason=Reason.NOTHING_TO_JUDGE, message="nothing is asked for")
+    return min(said, key=lambda one: _WORST.index(_worth(one)), default=nothing)
+
+
+def _worth(one: Saying) -> str:
+    return "Fail" if one.status is False else "Well" if one.status else str(one.reason.value)
+
+
+def _health_of_metrics(signals: Sequence[Mapping[str, Any]]) -> Saying:
     if not signals:
-        return None, Reason.NOTHING_TO_JUDGE, "no candidate has had traffic yet"
+        text = "no candidate has had traffic yet"
+        return Saying(status=None, reason=Reason.NOTHING_TO_JUDGE, message=text)
     worst = signals[0]
     words = f"{worst['name']}: {worst.get('message', '')}"
     match Verdict(worst["verdict"]):
         case Verdict.FAIL:
-            return False, Reason.METRICS_BREACHED, words
+            return Saying(status=False, reason=Reason.METRICS_BREACHED, message=words)
         case Verdict.ERROR | Verdict.NO_DATA:
-            return None, Reason.CANNOT_JUDGE, words
+            return Saying(status=None, reason=Reason.CANNOT_JUDGE, message=words)
         case _:
-            return True, Reason.HEALTHY, words
+            return Saying(status=True, reason=Reason.HEALTHY, message=words)

@@ -129,6 +129,12 @@ class Judge:
             contribution=Spread.none(len(self.links.slope)),
         )
 
+    def fits(self, memory: Memory) -> bool:
+        """Return whether a memory is of windows that this judge would have judged."""
+        rows = {float(part.rows[0]) for part in memory.parts[:1] if len(part)}
+        widths = len(memory.correlation.count), len(memory.contribution.count)
+        return rows <= {float(self.window_rows)} and widths == (len(self._pairs.z), len(self.links.slope))
+
     def pooled(self, rows: float) -> univariate.Pooled:
         """Return the groups of bins for windows of so many rows."""
         if rows not in self._pooled:

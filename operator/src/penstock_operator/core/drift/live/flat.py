@@ -283,6 +283,17 @@ class Shape:
         return np.concatenate([self._sums[0], self._output_sums])
 
 
+def unprofiled(body: bytes) -> str | None:
+    """Return why a pod counts against no profile, empty where there is none; None where it counts against one."""
+    try:
+        message: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return "its counts are not JSON"
+    if not isinstance(message, dict) or message.get("profileHash"):
+        return None
+    return str(message.get("profileError") or "")[:500]
+
+
 def _listed(value: Any, length: int, where: str) -> list[Any]:
     if value is None:
         return [0] * length

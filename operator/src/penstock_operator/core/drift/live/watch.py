@@ -179,7 +179,8 @@ def _alarm(watch: Watch, found: Alarm, limits: Limits, explained: float | None) 
 
 def _seen(judge: Judge, window: Tallies, described: Iterable[Described]) -> tuple[Seen, ...]:
     shares = contribution.explained_share(judge.frame, judge.reference, window)[0].tolist()
-    finite = [share if math.isfinite(share) else None for share in shares]
+    # By what the column's own bins say of the output, which is also what goes with it: that can be more than all of it.
+    finite = [min(share, 1.0) if math.isfinite(share) and share > 0 else None for share in shares]
     return tuple(
         Seen(described=one, explained=finite[place] if place < len(finite) else None)
         for place, one in enumerate(described)

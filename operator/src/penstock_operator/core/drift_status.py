@@ -1,0 +1,231 @@
+"""What a policy's status says of live traffic: signals, windows, targets, and whether all is well."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from penstock_operator.core.alarms import SignalClass
+from penstock_operator.core.conditions import Reason, timestamp, unix_seconds
+from penstock_operator.core.drift.budget import Signal
+from penstock_operator.core.drift.live import wording
+from penstock_operator.core.drift.live.episodes import Open
+from penstock_operator.core.drift.live.volume import Volume
+from penstock_operator.core.drift.live.watch import Seen, Watch, begin
+from penstock_operator.core.drift_sight import Sight
+from penstock_operator.core.watched import Watched
+
+SIGNALS_LIMIT = 20
+TARGETS_LIMIT = 100
+_DIGITS = 6
+#: A defect of the data explains everything else, an input what the outputs do.
+_ORDER = {
+    SignalClass.DATA_QUALITY: Reason.DATA_QUALITY_BREACHED,
+    SignalClass.INPUTS: Reason.INPUT_DRIFT,
+    SignalClass.CONTRIBUTION: Reason.CONTRIBUTION_DRIFT,
+    SignalClass.CORRELATION: Reason.CORRELATION_DRIFT,
+    SignalClass.OUTPUTS: Reason.OUTPUT_DRIFT,
+    SignalClass.PERFORMANCE: Reason.PERFORMANCE_BREACHED,
+}
+_PLACES = {signal: place for place, signal in enumerate(_ORDER)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """One condition in the making."""
+
+    status: bool | None
+    reason: Reason
+    message: str
+
+
+def health(sights: Sequence[Sight]) -> Saying:
+    """Return whether live traffic is as it should be."""
+    failing = sorted(
+        ((one, sight) for sight in sights for one in sight.watch.open.values()),
+        key=lambda pair: (_PLACES[pair[0].signal], *_strongest_first(pair[0])),
+    )
+    if failing:
+        one, sight = failing[0]
+        where = f"{sight.watched.model_deployment}: " if len(sights) > 1 else ""
+        more = f" (and {len(failing) - 1} more signals)" if len(failing) > 1 else ""
+        return Saying(status=False, reason=_ORDER[one.signal], message=f"{where}{one.message}{more}")
+    judged = [sight for sight in sights if sight.watch.windows and sight.problem is None]
+    if judged:
+        rows = sum(sight.watch.rows for sight in judged)
+        return Saying(status=True, reason=Reason.HEALTHY, message=f"nothing has drifted: {rows} rows were judged")
+    state = watching(sights)
+    reason = Reason.CANNOT_JUDGE if state.status is False else Reason.NOTHING_TO_JUDGE
+    return Saying(status=None, reason=reason, message=state.message)
+
+
+def watching(sights: Sequence[Sight]) -> Saying:
+    """Return whether live traffic can be judged, and how that goes."""
+    states = [(sight, sight.state) for sight in sights]
+    for wanted, status in ((_is_problem, False), (_is_collecting, None), (lambda _: True, True)):
+        found = [(sight, state) for sight, state in states if wanted(state.reason)]
+        if found:
+            sight, state = found[0]
+            where = f"{sight.watched.revision}: " if len(sights) > 1 else ""
+            of = f"{len(found)} of {len(sights)}: " if len(sights) > 1 and status is not True else ""
+            return Saying(status=status, reason=state.reason, message=f"{of}{where}{state.message}")
+    return Saying(status=None, reason=Reason.NOTHING_TO_JUDGE, message="no revision has traffic yet")
+
+
+def _is_collecting(reason: Reason) -> bool:
+    return reason is Reason.COLLECTING_ROWS
+
+
+def _is_problem(reason: Reason) -> bool:
+    return reason not in (Reason.COLLECTING_ROWS, Reason.WATCHING)
+
+
+def _strongest_first(one: Open) -> tuple[float, float, str]:
+    return -abs(one.evidence.get("explained", 0.0)), -one.evidence.get("evidence", 0.0), one.name
+
+
+def signals(sights: Sequence[Sight]) -> list[dict[str, Any]]:
+    """Return what the worst signals say: alarms, then columns by how far they have moved."""
+    ranked = sorted(
+        ((key, entry) for sight in sights for key, entry in _entries(sight)),
+        key=lambda pair: pair[0],
+    )
+    return [entry for _, entry in ranked[:SIGNALS_LIMIT]]
+
+
+def _entries(sight: Sight) -> Iterator[tuple[tuple[float, ...], dict[str, Any]]]:
+    about = {"modelDeployment": sight.watched.model_deployment, "revision": sight.watched.revision}
+    columns = {one.described.name: one for one in sight.watch.columns}
+    for name, one in sight.watch.open.items():
+        column = columns.get(name)
+        entry = {
+            "name": wording.short(name),
+            "verdict": "Fail",
+            **about,
+            **(_numbers(column) if column else {}),
+            **_rounded({"psi": one.evidence.get("psi"), "evidence": one.evidence.get("evidence")}),
+            "since": timestamp(one.since),
+            "message": one.message,
+        }
+        yield (0, _PLACES[one.signal], *_strongest_first(one)[:2]), entry
+    for name, column in columns.items():
+        if name not in sight.watch.open and _is_asked(sight, column):
+            verdict = "NoData" if column.described.psi is None else "Pass"
+            entry = {"name": wording.short(name), "verdict": verdict, **about, **_numbers(column)}
+            yield (1, -(column.described.psi_adjusted or 0.0)), entry
+
+
+def _is_asked(sight: Sight, column: Seen) -> bool:
+    is_input = column.described.name.startswith("inputs/")
+    kind = Signal.INPUTS if is_input else Signal.OUTPUTS
+    return kind in sight.limits.kinds and (not is_input or sight.limits.watches(column.described.name))
+
+
+def _numbers(column: Seen) -> dict[str, Any]:
+    one = column.described
+    numbers = _rounded({"psi": one.psi_adjusted, "pValue": one.p, "contribution": column.explained})
+    return numbers if one.rank is None else {**numbers, "rank": one.rank}
+
+
+def _rounded(numbers: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: float(f"{number:.{_DIGITS}g}") for name, number in numbers.items() if number is not None}
+
+
+def windows(sights: Sequence[Sight], now: float) -> dict[str, Any]:
+    """Return what was judged, over all targets."""
+    return {
+        "rows": sum(sight.watch.rows for sight in sights),
+        "judged": sum(sight.watch.windows for sight in sights),
+        "coverage": round(min(sight.watch.coverage for sight in sights), 4),
+        "since": timestamp(min(sight.watch.since for sight in sights)),
+        "at": timestamp(now),
+    }
+
+
+def targets(sights: Sequence[Sight]) -> list[dict[str, Any]]:
+    """Return the revisions under watch, those with a problem first."""
+    entries = [(sight.state, sight) for sight in sights]
+    entries.sort(key=lambda pair: (not _is_problem(pair[0].reason), pair[1].watched.revision))
+    return [_target(sight) for _, sight in entries[:TARGETS_LIMIT]]
+
+
+def _target(sight: Sight) -> dict[str, Any]:
+    watch, state = sight.watch, sight.state
+    last = watch.volume.last_row_at
+    return {
+        "modelDeployment": sight.watched.model_deployment,
+        "revision": sight.watched.revision,
+        "role": sight.watched.role.value,
+        "reason": state.reason.value,
+        "message": state.message,
+        "rows": watch.rows,
+        "judged": watch.windows,
+        "waiting": watch.waiting,
+        "coverage": round(watch.coverage, 4),
+        "since": timestamp(watch.since),
+        "observedSeconds": round(watch.volume.seconds, 1),
+        **({"windowRows": sight.judge.window_rows} if sight.judge is not None else {}),
+        **_rounded({"windowSeconds": watch.window_seconds, "rowsPerSecond": watch.volume.usual}),
+        **({"lastRowAt": timestamp(last)} if last is not None else {}),
+    }
+
+
+def settled(fresh: Mapping[str, Any], live: Mapping[str, Any], *, now: float, seconds: float) -> dict[str, Any]:
+    """Return ``fresh``, or what ``live`` says of the same where only numbers have changed and not much time has passed.
+
+    Each look moves some number, and a write of each policy at each look would be more than the API server likes.
+    """
+    at = live.get("windows", {}).get("at")
+    if at is None or now - unix_seconds(at) >= seconds or _gist(fresh) != _gist(live):
+        return dict(fresh)
+    return {name: live[name] for name in fresh if name in live}
+
+
+def _gist(status: Mapping[str, Any]) -> list[Any]:
+    return [
+        [(one["name"], one["verdict"]) for one in status.get("signals", ()) if one["verdict"] == "Fail"],
+        sorted((one["revision"], one["role"], one["reason"]) for one in status.get("targets", ())),
+        bool(status.get("windows")),
+    ]
+
+
+def restored(watched: Watched, live: Mapping[str, Any], now: float) -> Watch:
+    """Return the watch over a revision as an operator before this one left it in status: what it knew in numbers.
+
+    Rows that it had not judged are lost, and so is what longer look-backs had of windows before; alarms go on until
+    they were looked for in vain.
+    """
+    watch = begin(watched.revision, now)
+    for one in live.get("targets", ()):
+        if one.get("revision") != watched.revision or one.get("modelDeployment") != watched.model_deployment:
+            continue
+        last = one.get("lastRowAt")
+        watch = replace(
+            watch,
+            windows=int(one.get("judged", 0)),
+            rows=int(one.get("rows", 0)),
+            window_seconds=one.get("windowSeconds"),
+            volume=Volume(
+                usual=one.get("rowsPerSecond"),
+                recent=one.get("rowsPerSecond"),
+                seconds=float(one.get("observedSeconds", 0.0)),
+                last_row_at=unix_seconds(last) if last else None,
+            ),
+        )
+    return replace(watch, open={one.name: one for one in _alarms(watched, live)})
+
+
+def _alarms(watched: Watched, live: Mapping[str, Any]) -> Iterator[Open]:
+    for one in live.get("alarms", ()):
+        if one.get("revision") != watched.revision or one.get("modelDeployment") != watched.model_deployment:
+            continue
+        signal = SignalClass(one["signal"])
+        if signal in _PLACES and one.get("state") != "Ended":
+            yield Open(
+                signal=signal,
+                name=one["name"],
+                since=unix_seconds(one["since"]),
+                message=one.get("message", ""),
+                window_id=one["window"],
+                evidence=one.get("evidence", {}),
+                seen=one.get("seen", "1"),
+            )

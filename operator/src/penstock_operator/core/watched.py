@@ -1,0 +1,121 @@
+"""Which revisions a policy watches for drift, and what it asks of their traffic."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
+from penstock_operator.core.drift.budget import Signal
+from penstock_operator.core.drift.live.limits import Limits
+from penstock_operator.core.objects import Manifest
+
+
+class Role(StrEnum):
+    """What a revision is to its endpoint."""
+
+    STABLE = "Stable"
+    CANDIDATE = "Candidate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """One revision under watch, and the endpoint whose traffic it shares with others, empty if with none."""
+
+    model_deployment: str
+    revision: str
+    role: Role = Role.STABLE
+    endpoint: str = ""
+
+
+def watches(spec: DriftPolicySpec) -> bool:
+    """Return whether a policy asks for anything that live traffic tells."""
+    return spec.drift is not None or spec.data_quality is not None
+
+
+def watched(spec: DriftPolicySpec, split: Manifest | None, deployments: Sequence[Manifest]) -> tuple[Watched, ...]:
+    """Return the revisions that have traffic of the policy's target, in a fixed order.
+
+    ``split`` is the target where that is a TrafficSplit; ``deployments`` are the ModelDeployments of the namespace.
+    """
+    if not watches(spec):
+        return ()
+    if spec.target.kind == "TrafficSplit":
+        return _of_split(split) if split is not None else ()
+    chosen = [one for one in deployments if _is_chosen(spec, one)]
+    return tuple(
+        Watched(model_deployment=one["metadata"]["name"], revision=str(revision))
+        for one in chosen
+        if (revision := (one.get("status") or {}).get("stableRevision"))
+    )
+
+
+def chosen(spec: DriftPolicySpec, deployments: Sequence[Manifest]) -> int:
+    """Return how many ModelDeployments a target of that kind names."""
+    return sum(_is_chosen(spec, one) for one in deployments)
+
+
+def _is_chosen(spec: DriftPolicySpec, deployment: Manifest) -> bool:
+    metadata = deployment["metadata"]
+    if spec.target.selector is not None:
+        return spec.target.selector.match_labels.items() <= (metadata.get("labels") or {}).items()
+    return bool(metadata["name"] == spec.target.name)
+
+
+def _of_split(split: Manifest) -> tuple[Watched, ...]:
+    status, endpoint = split.get("status") or {}, split["metadata"]["name"]
+    deployment = str((split["spec"].get("stable") or {}).get("modelDeployment", ""))
+    result: dict[str, Watched] = {}
+    if stable := status.get("stableRevision"):
+        result[stable] = Watched(model_deployment=deployment, revision=stable, endpoint=endpoint)
+    for one in status.get("candidates") or ():
+        revision = one.get("revision")
+        if revision and revision not in result and one.get("weight", 0) > 0:
+            result[revision] = Watched(
+                model_deployment=str(one.get("modelDeployment") or deployment),
+                revision=revision,
+                role=Role.CANDIDATE,
+                endpoint=endpoint,
+            )
+    return tuple(result.values())
+
+
+def limits_of(spec: DriftPolicySpec, *, among: int) -> Limits:
+    """Return what a policy asks of each of ``among`` revisions, which share its false-alarm budget."""
+    drift, quality = spec.drift, spec.data_quality
+    kinds: set[Signal] = set()
+    psi: dict[Signal, float] = {}
+    rates: dict[str, float] = {}
+    if drift is not None:
+        if drift.inputs is not None:
+            kinds.add(Signal.INPUTS)
+            psi[Signal.INPUTS] = drift.inputs.psi_max
+        if drift.outputs is not None:
+            kinds.add(Signal.OUTPUTS)
+            psi[Signal.OUTPUTS] = drift.outputs.psi_max
+        kinds |= {Signal.CORRELATION} if drift.correlation else set()
+        kinds |= {Signal.CONTRIBUTION} if drift.contribution is not None else set()
+    if quality is not None:
+        kinds.add(Signal.DATA_QUALITY)
+        rates = {
+            "missing": quality.missing_max,
+            "invalid": quality.invalid_max,
+            "unseen": quality.unseen_category_max,
+            "outOfRange": quality.out_of_range_max,
+        }
+    silence = quality.silence_max if quality is not None else None
+    return Limits(
+        kinds=frozenset(kinds),
+        window_rows=spec.window_rows,
+        per_30_days=spec.false_alarms.per_30_days / max(among, 1),
+        features=tuple(drift.inputs.features) if drift is not None and drift.inputs is not None else ("*",),
+        psi_max=_above_zero(psi),
+        lost_min=drift.contribution.lost_min if drift is not None and drift.contribution is not None else 0.0,
+        rates=rates,
+        volume_ratio=quality.volume_change_max if quality is not None else None,
+        silence_seconds=silence.total_seconds() if silence is not None else None,
+    )
+
+
+def _above_zero(psi: Mapping[Signal, float]) -> dict[Signal, float]:
+    """A limit of 0 is none: less what chance makes, the PSI of a true difference may be 0."""
+    return {kind: limit for kind, limit in psi.items() if limit > 0}
