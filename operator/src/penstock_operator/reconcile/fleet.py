@@ -1,6 +1,8 @@
 """The routers of a namespace: their children in the cluster, and the routes that all its splits ask for."""
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from penstock_operator.core.difference import differs
 from penstock_operator.core.gateway_limits import target_of
@@ -14,6 +16,14 @@ from penstock_operator.ports import Cluster, Router
 from penstock_operator.reconcile.execute import apply_own
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settled:
+    """The children of a fleet were as they should be, for these owners and at these resource versions."""
+
+    owners: frozenset[str]
+    versions: Mapping[ObjectRef, str]
+
+
 class Fleet:
     """One fleet for each namespace that has a TrafficSplit."""
 
@@ -22,20 +32,31 @@ class Fleet:
         self._router = router
         self._settings = settings
         self._routes: defaultdict[str, dict[str, SplitRoute]] = defaultdict(dict)
+        self._told: dict[str, list[RouterPod]] = {}
+        self._settled: dict[str, _Settled] = {}
 
     async def ensure(self, namespace: str) -> frozenset[ObjectRef]:
         """Make or mend the children of the fleet, owned by all splits of the namespace together.
 
         Returns those that belong to somebody else and were left alone.
         """
-        owners = [shared_reference(split) for split in self._led(namespace)]
-        if not owners:
+        splits = self._led(namespace)
+        if not splits:
             return frozenset()  # the fleet goes with its last owner
-        foreign = set()
-        for manifest in router_manifests(namespace, self._settings, owners):
+        owners = frozenset(split["metadata"]["uid"] for split in splits)
+        settled = self._settled.get(namespace)
+        if settled is not None and settled.owners == owners and settled.versions == self._versions(settled.versions):
+            return frozenset()  # hundreds of splits ask at each of their ticks
+        foreign, versions = set(), {}
+        for manifest in router_manifests(namespace, self._settings, [shared_reference(split) for split in splits]):
             ref = ref_of(kind_of(manifest), manifest)
-            if differs(self._cluster.get(ref), manifest) and not await apply_own(self._cluster, manifest):
+            versions[ref] = ""
+            if not differs(self._cluster.get(ref), manifest):
+                continue
+            owners = frozenset()  # what was written now is compared at the next look
+            if not await apply_own(self._cluster, manifest):
                 foreign.add(ref)
+        self._settled[namespace] = _Settled(owners=owners, versions=self._versions(versions))
         return frozenset(foreign)
 
     async def disband(self, namespace: str) -> None:
@@ -63,6 +84,11 @@ class Fleet:
         trouble = trouble_of(deployment, self._cluster.list(Kind.POD, namespace, router_selector()))
         return f"{trouble.reason}: {trouble.message}" if trouble else ""
 
+    def _versions(self, refs: Iterable[ObjectRef]) -> dict[ObjectRef, str]:
+        """Return the resource versions of children as they are now."""
+        live = {ref: self._cluster.get(ref) for ref in refs}
+        return {ref: manifest["metadata"]["resourceVersion"] if manifest else "" for ref, manifest in live.items()}
+
     def _led(self, namespace: str) -> list[Manifest]:
         """Return the splits that the routers of a namespace are there for."""
         return [
@@ -73,12 +99,15 @@ class Fleet:
 
     def publish(self, namespace: str, split: str, route: SplitRoute | None) -> None:
         """Make ``route`` what the routers do for a split; None takes the split away."""
-        routes = self._routes[namespace]
+        routes, pods = self._routes[namespace], self.pods(namespace)
+        if route == routes.get(split) and pods == self._told.get(namespace):
+            return  # putting all splits together takes a while, and most looks change nothing
         if route is None:
             routes.pop(split, None)
         else:
             routes[split] = route
-        self._router.publish(namespace, [routes[name] for name in sorted(routes)], self.pods(namespace))
+        self._told[namespace] = pods
+        self._router.publish(namespace, [routes[name] for name in sorted(routes)], pods)
 
     async def acknowledged(self, namespace: str, split: str, *, timeout_seconds: float) -> Acknowledgement:
         """Wait until every router runs or rejects what was published for a split, at most this long."""
