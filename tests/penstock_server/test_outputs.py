@@ -77,6 +77,13 @@ async def test_headers_with_a_pair_do_not_push_out_those_that_come_again(serve: 
     assert known == len(connections._heads) == 1
 
 
+async def test_who_read_another_life_of_the_pod_is_told_everything(serve: Serve) -> None:
+    served = await serve(IDENTITY)
+    await infer(served, "pair-1")
+    async with served.client.get(f"{served.management_url}{PATH}?after=100&boot=another") as response:
+        assert [sample.pair for sample in parse(await response.read()).samples] == ["pair-1"]
+
+
 @pytest.mark.parametrize("after", ["-1", "x", "", "9" * 30])
 async def test_a_place_to_read_from_that_is_no_number_is_refused(serve: Serve, after: str) -> None:
     served = await serve(IDENTITY)

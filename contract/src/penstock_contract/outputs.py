@@ -8,7 +8,7 @@ from typing import Any, Final
 SCHEMA: Final = "penstock.outputs/v1"
 #: The request header that makes pods note an answer: the same for a request and its copies, and for nothing else.
 PAIR_HEADER: Final = "x-penstock-pair"
-#: Where pods publish what they have noted; ``?after=SEQ`` leaves out what was read before.
+#: Where pods publish what they have noted; ``?after=SEQ&boot=BOOT_ID`` leaves out what was read before.
 PATH: Final = "/v1/outputs"
 #: Of the values of all outputs together.
 VALUES_MAX: Final = 64

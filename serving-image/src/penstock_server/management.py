@@ -71,7 +71,7 @@ class ManagementServer:
         after = request.query.get("after", "0")
         if not is_count(after):
             return error_reply(400, f"after must be the seq of an answer before, not {after[:40]!r}")
-        noted = self._noted.take(int(after))
+        noted = self._noted.take(int(after), request.query.get("boot", ""))
         return web.Response(body=await asyncio.to_thread(noted.body), headers=JSON_HEADERS)
 
     async def _profile(self, request: web.BaseRequest) -> web.Response:

@@ -66,8 +66,13 @@ class OutputsRing:
             self._below //= 2
             self._kept = deque(noted for noted in self._kept if noted.hash < self._below)
 
-    def take(self, after: int) -> "Noted":
-        """Return what was kept after a sample that the reader knows; what it knows is forgotten."""
+    def take(self, after: int, boot_id: str = "") -> "Noted":
+        """Return what was kept after a sample that the reader knows; what it knows is forgotten.
+
+        Who names another life of the pod knows nothing of this one.
+        """
+        if boot_id not in {"", self._boot_id}:
+            after = 0
         while self._kept and self._kept[0].seq <= after:
             self._kept.popleft()
         told = Noted(boot_id=self._boot_id, seq=self._seq, share=self._below / _HASHES, answers=tuple(self._kept))
