@@ -5,10 +5,9 @@ from typing import Any
 
 from penstock_operator.core.gateway import GatewayTarget, Parent, parent_of
 from penstock_operator.core.objects import Manifest
+from penstock_operator.core.router_choice import GATEWAY, router_before
 from penstock_operator.core.routes import HeaderKey, SplitRoute
 
-#: ``status.router`` of a split that a Gateway leads.
-GATEWAY = "Gateway"
 _WHOLE = 100
 #: The Gateway API's own limits: rules of a route, matches of a rule, matches of a route, filters of a rule.
 RULES_MAX, MATCHES_MAX, FILTERS_MAX = 16, 64, 16
@@ -87,8 +86,7 @@ def host_rival(split: Manifest, target: GatewayTarget, splits: Sequence[Manifest
 
 def is_led_by_gateway(split: Manifest) -> bool:
     """Return whether a Gateway has run weights of a split, as its status says."""
-    status = split.get("status") or {}
-    return status.get("router") == GATEWAY and bool(status.get("weights"))
+    return router_before(split) == GATEWAY and bool((split.get("status") or {}).get("weights"))
 
 
 def target_of(split: Manifest) -> GatewayTarget | None:
