@@ -7,48 +7,17 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from tests.penstock_operator.adapters.xds.rig import LOOPBACK, Rig, free_port, load
+from tests.penstock_operator.adapters.xds.plain import Revisions
+from tests.penstock_operator.adapters.xds.rig import LOOPBACK, Rig, load
 
 from penstock_operator.adapters.xds.route_table import REVISION_HEADER
-from penstock_operator.core.routes import Backend, CookieKey, HeaderKey, HeaderMatch, MatchKind
+from penstock_operator.core.routes import CookieKey, HeaderKey, HeaderMatch, MatchKind
 
 pytestmark = pytest.mark.envoy
 
 KEYS = [f"account-{number}" for number in range(10_000)]
 STICKY = HeaderKey(name="x-account")
 A_COOKIE = CookieKey(name="penstock", ttl_seconds=3600)
-_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-
-
-class Plain(asyncio.Protocol):
-    """A model that answers in a few microseconds: requests without bodies, one after the other."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._transport.write(_ANSWER * data.count(b"\r\n\r\n"))
-
-
-class Revisions:
-    """Revisions whose models are plain."""
-
-    def __init__(self) -> None:
-        self._ports: dict[str, int] = {}
-        self._servers: list[asyncio.Server] = []
-
-    async def start(self, *names: str) -> None:
-        for name in names:
-            self._ports[name] = free_port()
-            self._servers.append(await asyncio.get_running_loop().create_server(Plain, LOOPBACK, self._ports[name]))
-
-    def stop(self) -> None:
-        for server in self._servers:
-            server.close()
-
-    def backend(self, name: str, weight: int, keys_from: int | None = None) -> Backend:
-        return Backend(revision=name, host=LOOPBACK, port=self._ports[name], weight=weight, keys_from=keys_from)
 
 
 async def answers(port: int, requests: Sequence[Mapping[str, str]], *, connections: int = 8) -> list[dict[str, str]]:
