@@ -19,6 +19,7 @@ from penstock_operator.core.fanout import affected
 from penstock_operator.core.manifests.router import RouterSettings
 from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.names import REVISION
+from penstock_operator.core.news import is_news
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.pod_state import ready_pods
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
@@ -38,6 +39,8 @@ ROUTERS = RouterSettings(
 TICK_SECONDS = 1.0
 PROFILE_SECONDS = 30.0
 _LOOKS_LIMIT = 500
+#: As the process does it.
+_NUMBERS_SECONDS = 10.0
 
 
 class _Reconciler(Protocol):
@@ -86,14 +89,14 @@ class Shop:
                 cluster=cluster,
                 clock=clock,
                 actor=Actor(cluster=cluster, letters=self.letters, trainer=self.trainer, observer=self),
-                watch=DriftWatch(
+                watch=lambda: DriftWatch(
                     cluster=cluster,
                     pods=self.serving,
                     clock=clock,
                     monotonic=clock.monotonic,
                     interval_seconds=PROFILE_SECONDS,
+                    observer=self.drift,
                 ),
-                observer=self.drift,
             ),
         }
         self._later.clear()
@@ -230,6 +233,10 @@ class Shop:
         return ready_pods(self.cluster.list(Kind.POD, namespace, {REVISION: revision}))
 
     def _changed(self, ref: ObjectRef, old: Manifest | None, new: Manifest | None) -> None:
+        at_once = is_news(ref.kind, old, new)
         for state in (old, new):
-            if state is not None:
-                self.dirty.update(dict.fromkeys(affected(ref.kind, state, self.cluster.list)))
+            for key in affected(ref.kind, state, self.cluster.list) if state is not None else ():
+                if at_once:
+                    self.dirty[key] = None
+                elif not any(entry[2] == key for entry in self._later):
+                    heapq.heappush(self._later, (self.clock.now() + _NUMBERS_SECONDS, next(self._order), key))

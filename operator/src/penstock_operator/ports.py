@@ -1,9 +1,8 @@
 """The outside world as reconcilers see it, and the errors that it may raise."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock_operator.core.drift_sight import Sight
 from penstock_operator.core.gateway import Attachment, Parent
 from penstock_operator.core.letters import Delivery, Letter
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
@@ -11,6 +10,9 @@ from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.questions import Answer, Question
 from penstock_operator.core.routes import Acknowledgement, RouterPod, RouterSample, SplitRoute
 from penstock_operator.core.serving_pods import ServingPod
+
+if TYPE_CHECKING:  # it brings numpy along, for which an operator that watches no traffic has no use
+    from penstock_operator.core.drift_sight import Sight
 
 
 class ClusterUnavailable(Exception):  # noqa: N818
@@ -170,7 +172,7 @@ class MetricSource(Protocol):
 class DriftObserver(Protocol):
     """Shows what live traffic says, for people who watch the operator."""
 
-    def watched(self, policy: ObjectRef, sights: Sequence[Sight]) -> None:
+    def watched(self, policy: ObjectRef, sights: "Sequence[Sight]") -> None:
         """All that a policy knows now; it knows nothing more of what is not in it."""
 
 

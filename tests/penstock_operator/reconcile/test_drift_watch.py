@@ -1,5 +1,7 @@
 """Live traffic under a policy: drift is named, restarts and bad pods change nothing, and who cannot judge says why."""
 
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -95,3 +97,9 @@ async def test_a_feature_that_moves_is_named_with_its_numbers(shop: Shop, traffi
     assert signal(shop, "inputs/amount")["psi"] > 0.1
     assert signal(shop, "inputs/hour")["verdict"] == "Pass"
     assert shop.status(DP, "guard")["worst"] == "inputs/amount"
+
+
+def test_an_operator_that_watches_no_traffic_loads_nothing_that_judges_it() -> None:
+    program = "import penstock_operator.__main__, sys; print({'numpy', 'scipy'} & sys.modules.keys() or 'neither')"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout == "neither\n"

@@ -1,13 +1,16 @@
 """What live traffic says of every watched revision, as Prometheus metrics of bounded number."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from penstock_operator.core.drift.live.wording import short
-from penstock_operator.core.drift_sight import Sight
+from penstock_operator.core.drift.live.words import short
 from penstock_operator.core.objects import ObjectRef
+
+if TYPE_CHECKING:  # it brings numpy along, for which an operator that watches no traffic has no use
+    from penstock_operator.core.drift_sight import Sight
 
 #: Names of columns come from the profiles of models. Of one revision at most so many columns are shown, the worst
 #: first, and of all together at most so many series; what is left out is counted.
@@ -23,7 +26,7 @@ class DriftMetrics(Collector):
     def __init__(self) -> None:
         self._sights: dict[ObjectRef, tuple[Sight, ...]] = {}
 
-    def watched(self, policy: ObjectRef, sights: Sequence[Sight]) -> None:
+    def watched(self, policy: ObjectRef, sights: "Sequence[Sight]") -> None:
         """Take in all that a policy knows now."""
         if sights:
             self._sights[policy] = tuple(sights)
@@ -75,7 +78,7 @@ class DriftMetrics(Collector):
         omitted.add_metric([], dropped)
         yield from (rows, judged, waiting, coverage, watching, alarms, psi, p_value, omitted)
 
-    def _all(self) -> Iterable[tuple[list[str], Sight]]:
+    def _all(self) -> "Iterable[tuple[list[str], Sight]]":
         for ref, sights in list(self._sights.items()):
             for sight in sights:
                 yield [ref.namespace, ref.name, sight.watched.model_deployment, sight.watched.revision], sight

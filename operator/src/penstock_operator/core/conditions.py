@@ -1,5 +1,6 @@
 """Status conditions after kstatus, and every reason that they may give."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -81,6 +82,15 @@ def timestamp(now: float) -> str:
 def unix_seconds(text: str) -> float:
     """Return the Unix seconds of a Kubernetes timestamp."""
     return datetime.fromisoformat(text).timestamp()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saying:
+    """What one condition is to say; ``status`` None means Unknown."""
+
+    status: bool | None
+    reason: Reason
+    message: str
 
 
 class Conditions:

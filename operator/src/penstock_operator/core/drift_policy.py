@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
-from penstock_operator.core import drift_status, watched
-from penstock_operator.core.conditions import Condition, Conditions, Reason
-from penstock_operator.core.drift_sight import Sight
-from penstock_operator.core.drift_status import Saying
+from penstock_operator.core import watched
+from penstock_operator.core.conditions import Condition, Conditions, Reason, Saying
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.objects import Manifest
+from penstock_operator.core.traffic_report import TrafficReport, settled
 from penstock_operator.core.trial import SEVERITY
 
 _SIGNALS_LIMIT = 20
@@ -21,14 +20,14 @@ _WORST = ("Fail", Reason.CANNOT_JUDGE.value, "Well", Reason.NOTHING_TO_JUDGE.val
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a policy sees: its split where it targets one, all ModelDeployments, and what it knows of live traffic.
+    """What a policy sees: its split where it targets one, all ModelDeployments, and live traffic where it watches that.
 
     Where only numbers change, they are written once in ``numbers_seconds``.
     """
 
     split: Manifest | None = None
     deployments: Sequence[Manifest] = ()
-    sights: Sequence[Sight] = ()
+    traffic: TrafficReport | None = None
     numbers_seconds: float = 0.0
 
 
@@ -42,11 +41,12 @@ def policy_status(policy: Manifest, spec: DriftPolicySpec, around: Surroundings,
     if not ready.status:
         conditions.set("Stalled", status=True, reason=ready.reason, message=ready.message)
     judged = _signals(name, around.split)
-    seen = _seen(around, live, now=now)
-    if seen:
-        state = drift_status.watching(around.sights)
+    seen: dict[str, Any] = {}
+    if around.traffic is not None:
+        state = around.traffic.watching
         conditions.set("Watching", status=state.status, reason=state.reason, message=state.message)
-    healthy = _health(spec, judged, around.sights)
+        seen = settled(around.traffic.to_wire(), live, now=now, seconds=around.numbers_seconds)
+    healthy = _health(spec, judged, around.traffic)
     conditions.set("Healthy", status=healthy.status, reason=healthy.reason, message=healthy.message)
     status: dict[str, Any] = {
         "observedGeneration": policy["metadata"]["generation"],
@@ -58,18 +58,6 @@ def policy_status(policy: Manifest, spec: DriftPolicySpec, around: Surroundings,
         status["signals"] = signals
         status["worst"] = signals[0]["name"]
     return {**status, **seen}
-
-
-def _seen(around: Surroundings, live: Mapping[str, Any], *, now: float) -> dict[str, Any]:
-    """Return what status says of live traffic, empty where none is watched."""
-    if not around.sights:
-        return {}
-    fresh = {
-        "signals": drift_status.signals(around.sights),
-        "windows": drift_status.windows(around.sights, now),
-        "targets": drift_status.targets(around.sights),
-    }
-    return drift_status.settled(fresh, live, now=now, seconds=around.numbers_seconds)
 
 
 def _steady(
@@ -137,11 +125,11 @@ def _severity(signal: Mapping[str, Any]) -> int:
     return SEVERITY.index(Verdict(signal["verdict"]))
 
 
-def _health(spec: DriftPolicySpec, judged: Sequence[Mapping[str, Any]], sights: Sequence[Sight]) -> Saying:
+def _health(spec: DriftPolicySpec, judged: Sequence[Mapping[str, Any]], traffic: TrafficReport | None) -> Saying:
     """Return the worse of what metrics and live traffic say; what is not asked for says nothing."""
     said = [_health_of_metrics(judged)] if spec.metrics else []
-    if watched.watches(spec):
-        said.append(drift_status.health(sights))
+    if traffic is not None:
+        said.append(traffic.health)
     nothing = Saying(status=None, reason=Reason.NOTHING_TO_JUDGE, message="nothing is asked for")
     return min(said, key=lambda one: _WORST.index(_worth(one)), default=nothing)
 

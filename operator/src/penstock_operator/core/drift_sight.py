@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from penstock_operator.core.alarms import Alarm, SignalClass
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.drift.engine import Judge
-from penstock_operator.core.drift.live import wording
+from penstock_operator.core.drift.live import words
 from penstock_operator.core.drift.live.episodes import Open
 from penstock_operator.core.drift.live.limits import Limits
 from penstock_operator.core.drift.live.watch import COVERAGE_MIN, Watch
@@ -59,9 +59,9 @@ def _pace(watch: Watch, judge: Judge) -> str:
     text += f", against a reference of {int(judge.reference.rows[0])}"
     usual = watch.volume.usual
     if watch.window_seconds is not None:
-        return f"{text}; one takes about {wording.span(watch.window_seconds)}"
+        return f"{text}; one takes about {words.span(watch.window_seconds)}"
     if usual:
-        return f"{text}; one will take about {wording.span(judge.window_rows / usual)} at {wording.rate(usual)}"
+        return f"{text}; one will take about {words.span(judge.window_rows / usual)} at {words.rate(usual)}"
     return text
 
 
@@ -84,7 +84,7 @@ def _dull(judge: Judge) -> list[str]:
     names = [column.name for column, used in zip(judge.frame.columns, bins, strict=True) if used <= 1]
     if not names:
         return []
-    told = ", ".join(wording.short(name) for name in names[:_NAMES_TOLD])
+    told = ", ".join(words.short(name) for name in names[:_NAMES_TOLD])
     more = f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else ""
     return [f"constant or without values in the reference: {told}{more}"]
 

@@ -1,17 +1,18 @@
 """What a policy's status says of live traffic: signals, windows, targets, and whether all is well."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from penstock_operator.core.alarms import SignalClass
-from penstock_operator.core.conditions import Reason, timestamp, unix_seconds
+from penstock_operator.core.conditions import Reason, Saying, timestamp, unix_seconds
 from penstock_operator.core.drift.budget import Signal
-from penstock_operator.core.drift.live import wording
+from penstock_operator.core.drift.live import words
 from penstock_operator.core.drift.live.episodes import Open
 from penstock_operator.core.drift.live.volume import Volume
 from penstock_operator.core.drift.live.watch import Seen, Watch, begin
 from penstock_operator.core.drift_sight import Sight
+from penstock_operator.core.traffic_report import TrafficReport
 from penstock_operator.core.watched import Watched
 
 SIGNALS_LIMIT = 20
@@ -29,13 +30,17 @@ _ORDER = {
 _PLACES = {signal: place for place, signal in enumerate(_ORDER)}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saying:
-    """One condition in the making."""
-
-    status: bool | None
-    reason: Reason
-    message: str
+def report(sights: Sequence[Sight], now: float) -> TrafficReport:
+    """Return all that status says of live traffic."""
+    if not sights:
+        return TrafficReport(health=health(sights), watching=watching(sights))
+    return TrafficReport(
+        health=health(sights),
+        watching=watching(sights),
+        signals=signals(sights),
+        windows=windows(sights, now),
+        targets=targets(sights),
+    )
 
 
 def health(sights: Sequence[Sight]) -> Saying:
@@ -98,7 +103,7 @@ def _entries(sight: Sight) -> Iterator[tuple[tuple[float, ...], dict[str, Any]]]
     for name, one in sight.watch.open.items():
         column = columns.get(name)
         entry = {
-            "name": wording.short(name),
+            "name": words.short(name),
             "verdict": "Fail",
             **about,
             **(_numbers(column) if column else {}),
@@ -110,7 +115,7 @@ def _entries(sight: Sight) -> Iterator[tuple[tuple[float, ...], dict[str, Any]]]
     for name, column in columns.items():
         if name not in sight.watch.open and _is_asked(sight, column):
             verdict = "NoData" if column.described.psi is None else "Pass"
-            entry = {"name": wording.short(name), "verdict": verdict, **about, **_numbers(column)}
+            entry = {"name": words.short(name), "verdict": verdict, **about, **_numbers(column)}
             yield (1, -(column.described.psi_adjusted or 0.0)), entry
 
 
@@ -167,25 +172,6 @@ def _target(sight: Sight) -> dict[str, Any]:
         **_rounded({"windowSeconds": watch.window_seconds, "rowsPerSecond": watch.volume.usual}),
         **({"lastRowAt": timestamp(last)} if last is not None else {}),
     }
-
-
-def settled(fresh: Mapping[str, Any], live: Mapping[str, Any], *, now: float, seconds: float) -> dict[str, Any]:
-    """Return ``fresh``, or what ``live`` says of the same where only numbers have changed and not much time has passed.
-
-    Each look moves some number, and a write of each policy at each look would be more than the API server likes.
-    """
-    at = live.get("windows", {}).get("at")
-    if at is None or now - unix_seconds(at) >= seconds or _gist(fresh) != _gist(live):
-        return dict(fresh)
-    return {name: live[name] for name in fresh if name in live}
-
-
-def _gist(status: Mapping[str, Any]) -> list[Any]:
-    return [
-        [(one["name"], one["verdict"]) for one in status.get("signals", ()) if one["verdict"] == "Fail"],
-        sorted((one["revision"], one["role"], one["reason"]) for one in status.get("targets", ())),
-        bool(status.get("windows")),
-    ]
 
 
 def restored(watched: Watched, live: Mapping[str, Any], now: float) -> Watch:

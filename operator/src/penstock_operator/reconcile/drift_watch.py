@@ -16,16 +16,20 @@ from penstock_operator.core.drift.engine import Judge
 from penstock_operator.core.drift.live.flat import Read, Shape, unprofiled
 from penstock_operator.core.drift.live.limits import Limits
 from penstock_operator.core.drift.live.watch import Look, Reference, Watch, after
-from penstock_operator.core.drift_sight import Problem, Sight
-from penstock_operator.core.drift_status import restored
+from penstock_operator.core.drift_limits import limits_of
+from penstock_operator.core.drift_sight import Problem, Sight, alarms_of
+from penstock_operator.core.drift_status import report, restored
 from penstock_operator.core.names import REVISION
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.serving_pods import ServingPod, leaving_serving_pods, ready_serving_pods
-from penstock_operator.core.watched import Watched
-from penstock_operator.ports import Clock, Cluster, ServingPods
+from penstock_operator.core.watched import Watched, watched
+from penstock_operator.ports import Clock, Cluster, DriftObserver, ServingPods
+from penstock_operator.reconcile.watching import Case, Seen
 
 COUNTS_PATH = "/v1/profile"
 REFERENCE_PATH = "/v1/profile/reference"
+#: While only numbers change, they are written once in so many looks.
+_NUMBERS_LOOKS = 10
 #: Fewer rows say nothing about a distribution.
 WINDOW_ROWS_MIN = 50
 #: So many pods must say the same of the reference, where there are as many.
@@ -77,12 +81,14 @@ class DriftWatch:
         clock: Clock,
         monotonic: Callable[[], float],
         interval_seconds: float,
+        observer: DriftObserver,
     ) -> None:
         self._cluster = cluster
         self._pods = pods
         self._clock = clock
         self._monotonic = monotonic
-        self.interval_seconds = interval_seconds
+        self._interval_seconds = interval_seconds
+        self._observer = observer
         self._policies: defaultdict[ObjectRef, _Policy] = defaultdict(_Policy)
         self._references: dict[tuple[str, str], _Known] = {}
         self._answers: dict[tuple[str, str], _Answers] = {}
@@ -92,14 +98,24 @@ class DriftWatch:
         """Drop what is kept of a policy that is gone, or watches nothing any more."""
         if self._policies.pop(ref, None) is not None:
             self._tidy()
+            self._observer.watched(ref, ())
 
-    async def look(
+    async def look(self, case: Case) -> Seen:
+        """Look at those that are due, and return all. Watches that are new here begin from the policy's status."""
+        chosen = watched(case.spec, case.split, case.deployments)
+        limits = limits_of(case.spec, among=len(chosen))
+        sights, again = await self._look(case.ref, chosen, limits, case.live)
+        self._observer.watched(case.ref, sights)
+        return Seen(
+            report=report(sights, self._clock.now()),
+            alarms=alarms_of(sights),
+            again_seconds=again,
+            numbers_seconds=_NUMBERS_LOOKS * self._interval_seconds,
+        )
+
+    async def _look(
         self, ref: ObjectRef, watched: Sequence[Watched], limits: Limits, live: Mapping[str, Any]
     ) -> tuple[tuple[Sight, ...], float]:
-        """Look at those that are due, and return all; and after how many seconds to come again.
-
-        ``live`` is the status that the policy has, from which watches that are new here begin.
-        """
         kept = self._policies[ref]
         self._select(kept, watched, live)
         began = self._monotonic()
@@ -108,7 +124,7 @@ class DriftWatch:
             if kept.due[one] > now or now - began > _SLICE_SECONDS:
                 break
             await self._look_at(ref.namespace, kept, one, limits)
-            kept.due[one] = max(now, kept.due[one]) + self.interval_seconds
+            kept.due[one] = max(now, kept.due[one]) + self._interval_seconds
         sights = tuple(
             Sight(
                 watched=one,
@@ -119,7 +135,7 @@ class DriftWatch:
             )
             for one in watched
         )
-        soonest = min(kept.due.values(), default=self._monotonic() + self.interval_seconds)
+        soonest = min(kept.due.values(), default=self._monotonic() + self._interval_seconds)
         return sights, max(soonest - self._monotonic(), _SLICE_PAUSE_SECONDS)
 
     def _select(self, kept: _Policy, watched: Sequence[Watched], live: Mapping[str, Any]) -> None:
@@ -132,7 +148,7 @@ class DriftWatch:
         fresh = [one for one in watched if one not in kept.watches]
         for place, one in enumerate(fresh):
             kept.watches[one] = restored(one, live, now)
-            kept.due[one] = monotonic + place / len(fresh) * self.interval_seconds
+            kept.due[one] = monotonic + place / len(fresh) * self._interval_seconds
         if gone:
             self._tidy()
 
@@ -169,7 +185,7 @@ class DriftWatch:
         """Return what the pods of a revision count, read anew unless another policy has just done so."""
         key, now = (namespace, revision), self._monotonic()
         fresh = self._answers.get(key)
-        if fresh is not None and now - fresh.at < self.interval_seconds / 2:
+        if fresh is not None and now - fresh.at < self._interval_seconds / 2:
             return fresh
         pods = self._cluster.list(Kind.POD, namespace, {REVISION: revision})
         ready, leaving = ready_serving_pods(pods), leaving_serving_pods(pods)
