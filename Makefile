@@ -57,8 +57,8 @@ grpc-schema: setup  ## compile the server's .proto files, after a change of one
 	cd serving-image/src/penstock_server/grpc_service/schema && $(CURDIR)/.venv/bin/python -m grpc_tools.protoc -I . \
 	  --descriptor_set_out=/dev/stdout $$(find . -name '*.proto' -printf '%P\n' | LC_ALL=C sort) | base64 >../schema.b64
 
-bench-judge: setup  ## false alarms and delays of the judge
-	.venv/bin/python benchmarks/judge_false_alarms.py
+bench-judge: setup  ## the judge side by side with the rules of other controllers (BENCH="--runs 100" and other options)
+	nice .venv/bin/python -m benchmarks.judge $(BENCH)
 
 bench-drift: setup  ## false alarms and delays of drift on files
 	nice -n 15 .venv/bin/python benchmarks/drift_on_files.py
@@ -71,7 +71,7 @@ bench-serving: setup  ## the serving image's speed side by side with other serve
 
 SECONDS ?= 60
 fuzz: setup  ## coverage-guided fuzzers of decoders, guard and connections (SECONDS=600 each; FUZZ="request http2" only these)
-	.venv/bin/python tests/fuzz/run.py --seconds $(SECONDS) $(FUZZ)
+	.venv/bin/python -m tests.fuzz.run --seconds $(SECONDS) $(FUZZ)
 
 soak: setup  ## ten minutes of good and bad traffic: does the memory stay flat? (SOAK="--seconds 60" and other options)
 	.venv/bin/python -m benchmarks.soak $(SOAK)
