@@ -24,6 +24,7 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.pod_state import ready_pods
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
 from penstock_operator.reconcile.acting import Actor
+from penstock_operator.reconcile.built_in_router import BuiltInRouter
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.drift_watch import DriftWatch
 from penstock_operator.reconcile.fleet import Fleet
@@ -79,8 +80,11 @@ class Shop:
             Kind.TRAFFIC_SPLIT: TrafficSplitReconciler(
                 cluster=cluster,
                 clock=clock,
-                fleet=Fleet(cluster=cluster, router=self.router, settings=ROUTERS),
-                sampler=Sampler(stats=self.stats, clock=clock, monotonic=clock.monotonic),
+                router=BuiltInRouter(
+                    fleet=Fleet(cluster=cluster, router=self.router, settings=ROUTERS),
+                    sampler=Sampler(stats=self.stats, clock=clock, monotonic=clock.monotonic),
+                    monotonic=clock.monotonic,
+                ),
                 observer=self,
                 tick_seconds=TICK_SECONDS,
                 monotonic=clock.monotonic,

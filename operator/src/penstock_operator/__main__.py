@@ -42,6 +42,7 @@ from penstock_operator.journal import Journaled
 from penstock_operator.ports import Clock, Cluster, DriftObserver, RolloutObserver, Router, RouterStats, ServingPods
 from penstock_operator.queue import Reconciler, WorkQueue
 from penstock_operator.reconcile.acting import Actor
+from penstock_operator.reconcile.built_in_router import BuiltInRouter
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
@@ -187,8 +188,11 @@ def build_reconcilers(
         Kind.TRAFFIC_SPLIT: TrafficSplitReconciler(
             cluster=cluster,
             clock=clock,
-            fleet=Fleet(cluster=cluster, router=router, settings=routers),
-            sampler=Sampler(stats=statistics, clock=clock, monotonic=time.monotonic),
+            router=BuiltInRouter(
+                fleet=Fleet(cluster=cluster, router=router, settings=routers),
+                sampler=Sampler(stats=statistics, clock=clock, monotonic=time.monotonic),
+                monotonic=time.monotonic,
+            ),
             observer=observer,
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,

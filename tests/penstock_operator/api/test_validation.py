@@ -80,6 +80,9 @@ def actions(*entries: dict[str, Any]) -> Change:
 
 
 LONGEST = "a" * 46
+XGB = {"name": "xgb", "modelDeployment": "fraud-xgb"}
+MLP = {"name": "mlp", "modelDeployment": "fraud-mlp"}
+AB = {"type": "ABTest"}
 CASES = {
     "a deployment's name is too long": Case(
         kind=MDEP,
@@ -236,6 +239,168 @@ CASES = {
         said="labels under penstock.dev/ and app.kubernetes.io/ belong to the operator",
         invalid={"spec.pod": {"labels": {"penstock.dev/revision": "mine"}}},
         valid={"spec.pod": {"labels": {"example.com/team": "risk"}}},
+    ),
+    "two candidates in a canary": Case(
+        kind=TSPLIT,
+        said="Canary and BlueGreen try one candidate at a time",
+        invalid={"spec.candidates": [XGB, MLP]},
+        valid={"spec.candidates": [XGB]},
+    ),
+    "two candidates of one deployment": Case(
+        kind=TSPLIT,
+        said="two candidates name the same modelDeployment",
+        invalid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 5}, {**XGB, "name": "b", "weight": 5}]},
+        valid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 5}, {**MLP, "weight": 5}]},
+    ),
+    "a candidate named stable": Case(
+        kind=TSPLIT,
+        said="give the candidate another name",
+        invalid={"spec.candidates": [{**XGB, "name": "stable"}]},
+        valid={"spec.candidates": [{**XGB, "name": "stable-2"}]},
+    ),
+    "a candidate with a name in capitals": Case(
+        kind=TSPLIT,
+        said="use a-z, 0-9 and -, such as xgb-2",
+        invalid={"spec.candidates": [{**XGB, "name": "XGB"}]},
+        valid={"spec.candidates": [{**XGB, "name": "xgb-2"}]},
+    ),
+    "a test without competitors": Case(
+        kind=TSPLIT,
+        said="an ABTest needs to know who competes",
+        invalid={"spec.strategy": AB},
+        valid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 50}]},
+    ),
+    "a competitor without a weight": Case(
+        kind=TSPLIT,
+        said="each with a weight",
+        invalid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 5}, MLP]},
+        valid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 5}, {**MLP, "weight": 5}]},
+    ),
+    "a test that leaves stable nothing": Case(
+        kind=TSPLIT,
+        said="lower them to at most 99 together",
+        invalid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 50}, {**MLP, "weight": 50}]},
+        valid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 50}, {**MLP, "weight": 49}]},
+    ),
+    "a weight of its own in a canary": Case(
+        kind=TSPLIT,
+        said="only candidates of an ABTest have a weight of their own",
+        invalid={"spec.candidates": [{**XGB, "weight": 5}]},
+        valid={"spec.candidates": [XGB]},
+    ),
+    "steps in a test": Case(
+        kind=TSPLIT,
+        said="an ABTest has fixed weights and a Shadow none",
+        invalid={
+            "spec.strategy": {**AB, "steps": [{"weight": 100}]},
+            "spec.candidates": [{**XGB, "weight": 5}],
+        },
+        valid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 5}]},
+    ),
+    "a schedule in blue-green": Case(
+        kind=TSPLIT,
+        said="BlueGreen goes from 0 to 100 at once",
+        invalid={"spec.strategy": {"type": "BlueGreen", "schedule": {"kind": "Linear", "every": "2m"}}},
+        valid={"spec.strategy": {"type": "BlueGreen", "steps": [{"pause": {}}, {"weight": 100}]}},
+    ),
+    "a weight between in blue-green": Case(
+        kind=TSPLIT,
+        said="BlueGreen has no weight between 0 and 100",
+        invalid={"spec.strategy": {"type": "BlueGreen", "steps": [{"weight": 5}, {"weight": 100}]}},
+        valid={"spec.strategy": {"type": "BlueGreen", "steps": [{"weight": 0, "hold": "5m"}, {"weight": 100}]}},
+    ),
+    "a winner of a canary": Case(
+        kind=TSPLIT,
+        said="only an ABTest has a winner by evidence",
+        invalid={"spec.strategy": {"steps": [{"weight": 100}], "winner": {}}},
+        valid={
+            "spec.strategy": {**AB, "winner": {"hold": "24h"}},
+            "spec.candidates": [{**XGB, "weight": 5}],
+        },
+    ),
+    "a winner that holds for days as people say it": Case(
+        kind=TSPLIT,
+        said="write a number with a unit, such as 30s, 5m or 1h30m",
+        invalid={"spec.strategy": {**AB, "winner": {"hold": "2d"}}, "spec.candidates": [{**XGB, "weight": 5}]},
+        valid={"spec.strategy": {**AB, "winner": {"hold": "48h"}}, "spec.candidates": [{**XGB, "weight": 5}]},
+    ),
+    "a test promoted by the clock": Case(
+        kind=TSPLIT,
+        said="which one to promote is not known when time is up",
+        invalid={
+            "spec.strategy": {**AB, "maxDuration": "2h", "onUndecided": "Promote"},
+            "spec.candidates": [{**XGB, "weight": 5}],
+        },
+        valid={
+            "spec.strategy": {**AB, "maxDuration": "2h", "onUndecided": "Rollback"},
+            "spec.candidates": [{**XGB, "weight": 5}],
+        },
+    ),
+    "a shadow without a share": Case(
+        kind=TSPLIT,
+        said="a Shadow needs to know how many requests to copy",
+        invalid={"spec.strategy": {"type": "Shadow"}},
+        valid={"spec.strategy": {"type": "Shadow"}, "spec.shadow": {"percent": 20}},
+    ),
+    "a shadow of who has a weight": Case(
+        kind=TSPLIT,
+        said="copies go only to candidates without weight",
+        invalid={"spec.strategy": AB, "spec.candidates": [{**XGB, "weight": 5}], "spec.shadow": {"percent": 20}},
+        valid={"spec.strategy": {"type": "Shadow"}, "spec.candidates": [XGB], "spec.shadow": {"percent": 20}},
+    ),
+    "a match for nobody": Case(
+        kind=TSPLIT,
+        said="match: to names a candidate of the list",
+        invalid={"spec.match": [{"header": "x-beta", "exact": "yes", "to": "xgb"}]},
+        valid={"spec.match": [{"header": "x-beta", "exact": "yes", "to": "xgb"}], "spec.candidates": [XGB]},
+    ),
+    "a match that is exact and a prefix": Case(
+        kind=TSPLIT,
+        said='write one of exact: "yes", prefix: "b" and present: true',
+        invalid={"spec.match": [{"header": "x-beta", "exact": "yes", "prefix": "y", "to": "candidate"}]},
+        valid={"spec.match": [{"header": "x-beta", "present": True, "to": "stable"}]},
+    ),
+    "a match by what is not there": Case(
+        kind=TSPLIT,
+        said="requests without a header cannot be matched",
+        invalid={"spec.match": [{"header": "x-beta", "present": False, "to": "candidate"}]},
+        valid={"spec.match": [{"header": "x-beta", "present": True, "to": "candidate"}]},
+    ),
+    "a match by a header that is none": Case(
+        kind=TSPLIT,
+        said="a header's name has letters, digits and -",
+        invalid={"spec.match": [{"header": "x_beta", "present": True, "to": "candidate"}]},
+        valid={"spec.match": [{"header": "X-Beta", "present": True, "to": "candidate"}]},
+    ),
+    "a match by the host": Case(
+        kind=TSPLIT,
+        said="never reach a match; send a header of your own",
+        invalid={"spec.match": [{"header": "Host", "exact": "a", "to": "candidate"}]},
+        valid={"spec.match": [{"header": "x-host", "exact": "a", "to": "candidate"}]},
+    ),
+    "keys by header and cookie": Case(
+        kind=TSPLIT,
+        said="write either header: x-account or cookie: {name: penstock, ttl: 1h}",
+        invalid={"spec.stickiness": {"header": "x-account", "cookie": {}}},
+        valid={"spec.stickiness": {"cookie": {}}},
+    ),
+    "a cookie with a space": Case(
+        kind=TSPLIT,
+        said="a cookie's name has letters, digits, - and _",
+        invalid={"spec.stickiness": {"cookie": {"name": "my cookie"}}},
+        valid={"spec.stickiness": {"cookie": {"name": "my_cookie", "ttl": "24h"}}},
+    ),
+    "a watch of nothing": Case(
+        kind=TSPLIT,
+        said="must be at least 1s and at most 720h, which is 30 days",
+        invalid={"spec.afterPromotion": {"watch": "0s"}},
+        valid={"spec.afterPromotion": {"watch": "30m"}},
+    ),
+    "a deadline without a unit": Case(
+        kind=TSPLIT,
+        said="write a number with a unit, such as 30s, 5m or 1h30m",
+        invalid={"spec.strategy.progressDeadline": "600"},
+        valid={"spec.strategy.progressDeadline": "600s"},
     ),
     "weights that fall": Case(
         kind=TSPLIT,

@@ -7,6 +7,8 @@ from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.audit import AuditEntry, audit_entries
 from penstock_operator.core.commands import carry_out, parse_command
 from penstock_operator.core.rollout_state import HistoryEntry, Rollout
+from penstock_operator.core.tactics import Tactics
+from penstock_operator.core.world import World
 
 BEFORE = Rollout(
     stable="fraud-a",
@@ -74,7 +76,8 @@ def test_several_rollouts_that_end_at_once_are_told_in_their_order() -> None:
 
 def test_a_refused_command_is_told_as_well() -> None:
     command = parse_command('{"verb": "promote", "id": "8", "by": "bob"}')
-    outcome = carry_out(command, BEFORE, (Step(weight=100),), now=70.0)
+    world = World(now=70.0, wanted=(), deployment_stable=None, revisions={}, acknowledged={}, warm=frozenset())
+    outcome = carry_out(command, BEFORE, Tactics(steps=(Step(weight=100),)), world)
     asked = {"id": command.id, "verb": command.verb, "by": command.by, "outcome": outcome.answer}
     (entry,) = entries(BEFORE, outcome.rollout, asked)
     assert entry.outcome.startswith("Refused: ")

@@ -8,7 +8,9 @@ import pytest
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.commands import VERBS, Command, InvalidCommand, carry_out, parse_command
 from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout_state import Candidate, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, Rejected, Returning, Rollout
+from penstock_operator.core.tactics import Tactics
+from penstock_operator.core.world import RevisionState, World
 
 NOW = 1_000.0
 A, B, C = "fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"
@@ -17,6 +19,15 @@ STEPS = (
     Step.parse({"pause": {}}),
     Step.parse({"weight": 25}),
     Step.parse({"weight": 100}),
+)
+TACTICS = Tactics(steps=STEPS)
+WORLD = World(
+    now=NOW,
+    wanted=(),
+    deployment_stable=A,
+    revisions=dict.fromkeys((A, B, C), RevisionState(ready=2, wanted=2)),
+    acknowledged={},
+    warm=frozenset(),
 )
 
 
@@ -28,16 +39,24 @@ def state(phase: Phase, **candidate: Any) -> Rollout:
     settings: dict[str, Any] = {"revision": B, "started_at": 1.0, "step": 0, "weight": 5, **candidate}
     match phase:
         case Phase.IDLE | Phase.PROMOTED:
-            return Rollout(phase=phase, stable=A)
+            return Rollout(rest=phase, stable=A)
+        case Phase.RETURNING:
+            going = Returning(revision=C, by="bob", reason="RolledBack", message="", asked_at=1.0)
+            return Rollout(rest=phase, stable=A, returning=going)
         case Phase.ROLLED_BACK:
-            return Rollout(phase=phase, stable=A, rejected=(rejected(),))
+            return Rollout(rest=phase, stable=A, rejected=(rejected(),))
         case Phase.WAITING | Phase.FAILED:
             settings["weight"] = 0
         case Phase.PAUSED if not candidate:
             settings["step"] = 1
         case _:
             pass
-    return Rollout(phase=phase, stable=A, candidate=Candidate(**settings))
+    return Rollout(stable=A, candidates=(Candidate(phase=phase, **settings),))
+
+
+def one(rollout: Rollout) -> Candidate:
+    [candidate] = rollout.candidates
+    return candidate
 
 
 def command(verb: str, *, full: bool = False, revision: str | None = None) -> Command:
@@ -50,8 +69,11 @@ TABLE: dict[str, dict[Phase, Phase | None]] = {
     "pause": dict.fromkeys(Phase) | {Phase.PROGRESSING: Phase.PAUSED},
     "resume": dict.fromkeys(Phase),  # the pause of this table is a step's, which promote opens
     "abort": dict.fromkeys(Phase)
+    | dict.fromkeys([Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED], Phase.ROLLED_BACK)
+    | {Phase.RETURNING: Phase.IDLE},
+    "retry": dict.fromkeys(Phase) | {Phase.ROLLED_BACK: Phase.IDLE, Phase.FAILED: Phase.WAITING},
+    "rollback": dict.fromkeys(Phase)
     | dict.fromkeys([Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED], Phase.ROLLED_BACK),
-    "retry": dict.fromkeys(Phase) | {Phase.ROLLED_BACK: Phase.IDLE},
 }
 
 
@@ -60,7 +82,7 @@ def test_each_verb_does_what_fits_the_phase_or_says_why_not(verb: str, phase: Ph
     before = state(phase)
     expected = TABLE[verb][phase]
 
-    outcome = carry_out(command(verb), before, STEPS, now=NOW)
+    outcome = carry_out(command(verb), before, TACTICS, WORLD)
 
     assert outcome.answer
     if expected is None:
@@ -74,7 +96,7 @@ def test_each_verb_does_what_fits_the_phase_or_says_why_not(verb: str, phase: Ph
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_answer_is_told_in_an_event_with_who_asked(verb: str) -> None:
-    outcome = carry_out(command(verb), state(Phase.IDLE), STEPS, now=NOW)
+    outcome = carry_out(command(verb), state(Phase.IDLE), TACTICS, WORLD)
 
     assert outcome.events[-1].reason == "CommandReceived"
     assert outcome.events[-1].message == f"{verb} by ada: {outcome.answer}"
@@ -84,7 +106,7 @@ def test_the_answer_is_told_in_an_event_with_who_asked(verb: str) -> None:
 
 
 def test_promote_opens_a_pause_step() -> None:
-    outcome = carry_out(command("promote"), state(Phase.PAUSED), STEPS, now=NOW)
+    outcome = carry_out(command("promote"), state(Phase.PAUSED), TACTICS, WORLD)
 
     assert outcome.rollout.weights == {A: 75, B: 25}
     assert outcome.answer == "going on with step 3 of 4"
@@ -92,7 +114,7 @@ def test_promote_opens_a_pause_step() -> None:
 
 def test_promote_does_not_open_what_a_person_paused() -> None:
     held = state(Phase.PAUSED, paused_by="bob")
-    outcome = carry_out(command("promote"), held, STEPS, now=NOW)
+    outcome = carry_out(command("promote"), held, TACTICS, WORLD)
 
     assert outcome.rollout == held
     assert outcome.answer == "Refused: paused by bob; use resume"
@@ -100,17 +122,16 @@ def test_promote_does_not_open_what_a_person_paused() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED])
 def test_promote_full_goes_to_the_last_step(phase: Phase) -> None:
-    outcome = carry_out(command("promote", full=True), state(phase), STEPS, now=NOW)
+    outcome = carry_out(command("promote", full=True), state(phase), TACTICS, WORLD)
 
     assert outcome.rollout.phase is Phase.PROGRESSING
     assert outcome.rollout.weights == {A: 0, B: 100}
-    assert outcome.rollout.candidate is not None
-    assert outcome.rollout.candidate.step == 3
+    assert one(outcome.rollout).step == 3
 
 
 def test_promote_full_at_the_last_step_makes_stable() -> None:
     last = state(Phase.PROGRESSING, step=3, weight=100)
-    outcome = carry_out(command("promote", full=True), last, STEPS, now=NOW)
+    outcome = carry_out(command("promote", full=True), last, TACTICS, WORLD)
 
     assert outcome.rollout.phase is Phase.PROMOTED
     assert outcome.rollout.stable == B
@@ -118,13 +139,13 @@ def test_promote_full_at_the_last_step_makes_stable() -> None:
 
 
 def test_promote_full_does_not_promote_what_has_no_traffic_yet() -> None:
-    outcome = carry_out(command("promote", full=True), state(Phase.WAITING), STEPS, now=NOW)
+    outcome = carry_out(command("promote", full=True), state(Phase.WAITING), TACTICS, WORLD)
 
     assert outcome.answer == "Refused: the split is Waiting; there is no rollout to promote"
 
 
 def test_promote_at_a_step_that_is_in_progress_says_how_to_skip() -> None:
-    outcome = carry_out(command("promote"), state(Phase.PROGRESSING), STEPS, now=NOW)
+    outcome = carry_out(command("promote"), state(Phase.PROGRESSING), TACTICS, WORLD)
 
     assert "use --full" in outcome.answer
 
@@ -133,7 +154,7 @@ def test_promote_after_the_schedule_was_shortened_does_not_skip_to_stable() -> N
     short = tuple(Step.parse(step) for step in ({"weight": 5}, {"weight": 100}))
     gate = state(Phase.PAUSED, step=2, weight=5)
 
-    outcome = carry_out(command("promote"), gate, short, now=NOW)
+    outcome = carry_out(command("promote"), gate, Tactics(steps=short), WORLD)
 
     assert outcome.rollout.stable == A
     assert outcome.rollout.weights == {A: 0, B: 100}
@@ -144,17 +165,16 @@ def test_promote_after_the_schedule_was_shortened_does_not_skip_to_stable() -> N
 
 def test_pause_and_resume_keep_the_weight_and_the_step() -> None:
     moving = state(Phase.PROGRESSING)
-    held = carry_out(command("pause"), moving, STEPS, now=NOW)
-    going = carry_out(command("resume"), held.rollout, STEPS, now=NOW)
+    held = carry_out(command("pause"), moving, TACTICS, WORLD)
+    going = carry_out(command("resume"), held.rollout, TACTICS, WORLD)
 
     assert held.answer == "held at 5%"
-    assert held.rollout.candidate is not None
-    assert held.rollout.candidate.paused_by == "ada"
+    assert one(held.rollout).paused_by == "ada"
     assert going.rollout == moving
 
 
 def test_resume_does_not_open_a_pause_step() -> None:
-    outcome = carry_out(command("resume"), state(Phase.PAUSED), STEPS, now=NOW)
+    outcome = carry_out(command("resume"), state(Phase.PAUSED), TACTICS, WORLD)
 
     assert outcome.answer == "Refused: this is a pause step of the strategy; use promote"
 
@@ -163,7 +183,7 @@ def test_resume_does_not_open_a_pause_step() -> None:
 
 
 def test_abort_takes_all_traffic_back_and_remembers_who_did() -> None:
-    outcome = carry_out(command("abort"), state(Phase.PROGRESSING), STEPS, now=NOW)
+    outcome = carry_out(command("abort"), state(Phase.PROGRESSING), TACTICS, WORLD)
 
     assert outcome.rollout.weights == {A: 100}
     assert outcome.rollout.rejected[0].reason == "Aborted"
@@ -174,16 +194,16 @@ def test_abort_takes_all_traffic_back_and_remembers_who_did() -> None:
 
 
 def test_retry_forgives_the_last_one_taken_back() -> None:
-    both = Rollout(phase=Phase.ROLLED_BACK, stable=A, rejected=(rejected(B), rejected(C)))
-    outcome = carry_out(command("retry"), both, STEPS, now=NOW)
+    both = Rollout(rest=Phase.ROLLED_BACK, stable=A, rejected=(rejected(B), rejected(C)))
+    outcome = carry_out(command("retry"), both, TACTICS, WORLD)
 
     assert [entry.revision for entry in outcome.rollout.rejected] == [C]
     assert outcome.rollout.phase is Phase.IDLE
 
 
 def test_retry_of_an_older_one_leaves_what_was_said_of_the_last() -> None:
-    both = Rollout(phase=Phase.ROLLED_BACK, stable=A, rejected=(rejected(B), rejected(C)))
-    outcome = carry_out(command("retry", revision=C), both, STEPS, now=NOW)
+    both = Rollout(rest=Phase.ROLLED_BACK, stable=A, rejected=(rejected(B), rejected(C)))
+    outcome = carry_out(command("retry", revision=C), both, TACTICS, WORLD)
 
     assert [entry.revision for entry in outcome.rollout.rejected] == [B]
     assert outcome.rollout.phase is Phase.ROLLED_BACK
@@ -197,13 +217,13 @@ def test_retry_of_an_older_one_leaves_what_was_said_of_the_last() -> None:
     ],
 )
 def test_retry_of_what_was_not_taken_back_lists_what_was(revision: str, answer: str) -> None:
-    outcome = carry_out(command("retry", revision=revision), state(Phase.ROLLED_BACK), STEPS, now=NOW)
+    outcome = carry_out(command("retry", revision=revision), state(Phase.ROLLED_BACK), TACTICS, WORLD)
 
     assert outcome.answer == answer
 
 
 def test_retry_with_nothing_taken_back_says_so() -> None:
-    outcome = carry_out(command("retry"), state(Phase.IDLE), STEPS, now=NOW)
+    outcome = carry_out(command("retry"), state(Phase.IDLE), TACTICS, WORLD)
 
     assert outcome.answer == "Refused: no revision was taken back; there is nothing to retry"
 

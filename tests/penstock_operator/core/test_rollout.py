@@ -9,7 +9,7 @@ import pytest
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.phases import TRANSITIONS, Phase, Trigger
-from penstock_operator.core.rollout import Undecided, advance
+from penstock_operator.core.rollout import advance
 from penstock_operator.core.rollout_moves import (
     HISTORY_LIMIT,
     REJECTED_LIMIT,
@@ -22,9 +22,11 @@ from penstock_operator.core.rollout_moves import (
     take_back,
 )
 from penstock_operator.core.rollout_state import Candidate, Rejected, Rollout
-from penstock_operator.core.world import Finding, RevisionState, World
+from penstock_operator.core.tactics import Tactics, Undecided
+from penstock_operator.core.world import Finding, RevisionState, Wanted, World
 
 NOW = 1_000.0
+NAME = "candidate"
 A, B, C = "fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"
 READY = RevisionState(ready=2, wanted=2)
 LOADING = RevisionState(ready=0, wanted=2)
@@ -66,6 +68,15 @@ LEGAL = {
     (Phase.PAUSED, Trigger.RESUME): Phase.PROGRESSING,
     (Phase.PAUSED, Trigger.COMPLETED): Phase.PROMOTED,
     (Phase.PAUSED, Trigger.TAKEN_BACK): Phase.ROLLED_BACK,
+    (Phase.PROMOTED, Trigger.TAKEN_BACK): Phase.ROLLED_BACK,
+    (Phase.PROMOTED, Trigger.WITHDRAWN): Phase.IDLE,
+    (Phase.IDLE, Trigger.RETURN): Phase.RETURNING,
+    (Phase.PROMOTED, Trigger.RETURN): Phase.RETURNING,
+    (Phase.ROLLED_BACK, Trigger.RETURN): Phase.RETURNING,
+    (Phase.RETURNING, Trigger.RETURN): Phase.RETURNING,
+    (Phase.RETURNING, Trigger.RETURNED): Phase.ROLLED_BACK,
+    (Phase.RETURNING, Trigger.WITHDRAWN): Phase.IDLE,
+    (Phase.RETURNING, Trigger.STABLE_LOST): Phase.IDLE,
 }
 
 
@@ -74,6 +85,15 @@ LEGAL = {
 )
 def test_each_pair_of_phase_and_trigger_is_in_the_table_or_cannot_happen(phase: Phase, trigger: Trigger) -> None:
     assert TRANSITIONS.get((phase, trigger)) == LEGAL.get((phase, trigger))
+
+
+def look(rollout: Rollout, steps: tuple[Step, ...], world: World, undecided: Undecided | None = None) -> Decision:
+    return advance(rollout, Tactics(steps=steps, undecided=undecided), world)
+
+
+def one(rollout: Rollout) -> Candidate:
+    [candidate] = rollout.candidates
+    return candidate
 
 
 def steps(*wire: dict[str, Any]) -> tuple[Step, ...]:
@@ -86,20 +106,21 @@ GATED = steps({"weight": 5}, {"pause": {}}, {"weight": 100})
 
 def rollout(phase: Phase = Phase.PROGRESSING, **candidate: Any) -> Rollout:
     settings = {"revision": B, "started_at": NOW - 60, "step": 0, "weight": 5, "step_started_at": NOW - 30, **candidate}
-    return Rollout(phase=phase, stable=A, candidate=Candidate(**settings))
+    return Rollout(stable=A, candidates=(Candidate(phase=phase, **settings),))
 
 
 def world(**changes: Any) -> World:
     settings: dict[str, Any] = {
         "now": NOW,
-        "latest": B,
         "deployment_stable": A,
         "revisions": UP,
         "acknowledged": {A: 95, B: 5},
         "warm": frozenset({A, B, C}),
         **changes,
     }
-    return World(**settings)
+    settings["wanted"] = (Wanted(name="candidate", revision=settings.pop("latest", B)),)
+    found = settings.pop("findings", None)
+    return World(**settings, findings={} if found is None else {B: found})
 
 
 def finding(verdict: Verdict, **changes: Any) -> Finding:
@@ -123,7 +144,7 @@ def reasons(decision: Decision) -> list[str]:
 
 
 def test_without_a_ready_revision_there_is_nothing_to_do() -> None:
-    decision = advance(Rollout(), CANARY, world(deployment_stable=None, latest=A))
+    decision = look(Rollout(), CANARY, world(deployment_stable=None, latest=A))
 
     assert decision.rollout == Rollout()
     assert decision.rollout.weights == {}
@@ -131,14 +152,14 @@ def test_without_a_ready_revision_there_is_nothing_to_do() -> None:
 
 
 def test_the_first_stable_revision_is_that_of_the_model_deployment() -> None:
-    decision = advance(Rollout(), CANARY, world(latest=A))
+    decision = look(Rollout(), CANARY, world(latest=A))
 
     assert decision.rollout == Rollout(stable=A)
     assert decision.rollout.weights == {A: 100}
 
 
 def test_a_new_revision_becomes_the_candidate_without_traffic() -> None:
-    decision = advance(Rollout(stable=A), CANARY, world(acknowledged={A: 100}, warm=frozenset({A})))
+    decision = look(Rollout(stable=A), CANARY, world(acknowledged={A: 100}, warm=frozenset({A})))
 
     assert decision.rollout.phase is Phase.WAITING
     assert decision.rollout.weights == {A: 100, B: 0}
@@ -147,9 +168,8 @@ def test_a_new_revision_becomes_the_candidate_without_traffic() -> None:
 
 
 def test_a_model_deployment_that_says_nothing_yet_takes_no_candidate_away() -> None:
-    decision = advance(rollout(), CANARY, world(latest=None, deployment_stable=None, revisions={}))
+    decision = look(rollout(), CANARY, world(latest=None, deployment_stable=None, revisions={}))
 
-    assert decision.rollout.candidate is not None
     assert decision.rollout.history == ()
 
 
@@ -170,14 +190,14 @@ def test_a_candidate_waits_until_all_pods_are_ready_and_every_router_knows_them(
     state: RevisionState, warm: set[str], words: str
 ) -> None:
     waiting = rollout(Phase.WAITING, weight=0, step_started_at=None)
-    decision = advance(waiting, CANARY, world(revisions={A: READY, B: state}, warm=frozenset(warm)))
+    decision = look(waiting, CANARY, world(revisions={A: READY, B: state}, warm=frozenset(warm)))
 
     assert decision.rollout == waiting
     assert words in decision.holding
 
 
 def test_a_candidate_that_is_ready_and_warm_gets_the_first_weight() -> None:
-    decision = advance(rollout(Phase.WAITING, weight=0, step_started_at=None), CANARY, world())
+    decision = look(rollout(Phase.WAITING, weight=0, step_started_at=None), CANARY, world())
 
     assert decision.rollout.phase is Phase.PROGRESSING
     assert decision.rollout.weights == {A: 95, B: 5}
@@ -185,8 +205,8 @@ def test_a_candidate_that_is_ready_and_warm_gets_the_first_weight() -> None:
 
 def test_a_candidate_that_cannot_load_fails_once_and_gets_no_traffic() -> None:
     broken = world(revisions={A: READY, B: RevisionState(ready=0, wanted=2, failure="NotOnnx: no model")})
-    first = advance(rollout(Phase.WAITING, weight=0, step_started_at=None), CANARY, broken)
-    second = advance(first.rollout, CANARY, broken)
+    first = look(rollout(Phase.WAITING, weight=0, step_started_at=None), CANARY, broken)
+    second = look(first.rollout, CANARY, broken)
 
     assert first.rollout.phase is Phase.FAILED
     assert first.rollout.weights == {A: 100, B: 0}
@@ -198,17 +218,17 @@ def test_a_candidate_that_cannot_load_fails_once_and_gets_no_traffic() -> None:
 
 def test_a_failed_candidate_that_is_cured_waits_again_and_then_goes_on() -> None:
     failed = rollout(Phase.FAILED, weight=0, step_started_at=None)
-    loading = advance(failed, CANARY, world(revisions={A: READY, B: RevisionState(ready=1, wanted=2)}))
-    cold = advance(failed, CANARY, world(warm=frozenset({A})))
+    loading = look(failed, CANARY, world(revisions={A: READY, B: RevisionState(ready=1, wanted=2)}))
+    cold = look(failed, CANARY, world(warm=frozenset({A})))
 
     assert loading.rollout.phase is Phase.WAITING
     assert cold.rollout.phase is Phase.WAITING
-    assert advance(cold.rollout, CANARY, world()).rollout.phase is Phase.PROGRESSING
+    assert look(cold.rollout, CANARY, world()).rollout.phase is Phase.PROGRESSING
 
 
 def test_a_schedule_that_begins_with_a_pause_waits_for_a_person_at_no_traffic() -> None:
     gate_first = steps({"pause": {}}, {"weight": 100})
-    decision = advance(rollout(Phase.WAITING, weight=0, step_started_at=None), gate_first, world())
+    decision = look(rollout(Phase.WAITING, weight=0, step_started_at=None), gate_first, world())
 
     assert decision.rollout.phase is Phase.PAUSED
     assert decision.rollout.weights == {A: 100, B: 0}
@@ -219,13 +239,12 @@ def test_a_schedule_that_begins_with_a_pause_waits_for_a_person_at_no_traffic() 
 
 def test_a_step_begins_when_every_router_has_acknowledged_its_weight() -> None:
     fresh = rollout(step_started_at=None)
-    before = advance(fresh, CANARY, world(acknowledged={A: 100, B: 0}))
-    after = advance(fresh, CANARY, world())
+    before = look(fresh, CANARY, world(acknowledged={A: 100, B: 0}))
+    after = look(fresh, CANARY, world())
 
-    assert before.rollout.candidate == fresh.candidate
+    assert before.rollout == fresh
     assert before.holding == "waiting until every router acknowledges 5%"
-    assert after.rollout.candidate is not None
-    assert after.rollout.candidate.step_started_at == NOW
+    assert one(after.rollout).step_started_at == NOW
     assert after.holding == "at 5% until 1970-01-01T00:18:40.000Z"
 
 
@@ -233,18 +252,17 @@ def test_a_step_is_held_to_its_end_and_then_left() -> None:
     held = rollout(step_started_at=NOW - 119.9)
     over = rollout(step_started_at=NOW - 120)
 
-    assert advance(held, CANARY, world()).rollout == held
-    moved = advance(over, CANARY, world())
+    assert look(held, CANARY, world()).rollout == held
+    moved = look(over, CANARY, world())
     assert moved.rollout.weights == {A: 75, B: 25}
-    assert moved.rollout.candidate is not None
-    assert moved.rollout.candidate.step_started_at is None
+    assert one(moved.rollout).step_started_at is None
     assert reasons(moved) == ["WeightRaised"]
 
 
 @pytest.mark.parametrize("acknowledged", [{}, {A: 100}, {A: 94, B: 6}, {A: 95, C: 5}], ids=str)
 def test_without_the_acknowledgement_of_just_this_weight_nothing_moves(acknowledged: dict[str, int]) -> None:
     over = rollout(step_started_at=NOW - 1000)
-    decision = advance(over, CANARY, world(acknowledged=acknowledged))
+    decision = look(over, CANARY, world(acknowledged=acknowledged))
 
     assert decision.rollout == over
     assert "acknowledges" in decision.holding
@@ -252,18 +270,18 @@ def test_without_the_acknowledgement_of_just_this_weight_nothing_moves(acknowled
 
 def test_revisions_without_traffic_do_not_matter_in_an_acknowledgement() -> None:
     over = rollout(step_started_at=NOW - 1000)
-    decision = advance(over, CANARY, world(acknowledged={A: 95, B: 5, C: 0}))
+    decision = look(over, CANARY, world(acknowledged={A: 95, B: 5, C: 0}))
 
     assert decision.rollout.weights == {A: 75, B: 25}
 
 
 def test_the_last_step_makes_the_candidate_stable() -> None:
     last = rollout(step=2, weight=100)
-    decision = advance(last, CANARY, world(acknowledged={B: 100}))
+    decision = look(last, CANARY, world(acknowledged={B: 100}))
 
     assert decision.rollout.phase is Phase.PROMOTED
     assert decision.rollout.stable == B
-    assert decision.rollout.candidate is None
+    assert decision.rollout.candidates == ()
     assert decision.rollout.weights == {B: 100}
     [entry] = decision.rollout.history
     assert (entry.revision, entry.outcome, entry.by, entry.finished_at) == (B, "Promoted", "schedule", NOW)
@@ -271,11 +289,11 @@ def test_the_last_step_makes_the_candidate_stable() -> None:
 
 
 def test_a_pause_step_keeps_the_weight_until_a_person_goes_on() -> None:
-    decision = advance(rollout(), GATED, world())
+    decision = look(rollout(), GATED, world())
 
     assert decision.rollout.phase is Phase.PAUSED
     assert decision.rollout.weights == {A: 95, B: 5}
-    again = advance(decision.rollout, GATED, world(now=NOW + 1e6))
+    again = look(decision.rollout, GATED, world(now=NOW + 1e6))
     assert again.rollout.phase is Phase.PAUSED
     assert again.holding == "paused at a pause step; go on with `kubectl penstock promote`"
 
@@ -283,19 +301,18 @@ def test_a_pause_step_keeps_the_weight_until_a_person_goes_on() -> None:
 def test_the_time_of_a_paused_step_is_known_too_so_that_it_is_judged() -> None:
     paused = rollout(Phase.PAUSED, step=1, step_started_at=None)
 
-    decided = advance(paused, GATED, world()).rollout.candidate
+    decided = one(look(paused, GATED, world()).rollout)
 
-    assert decided is not None
     assert decided.step_started_at == NOW
 
 
 def test_a_person_may_hold_a_rollout_at_its_weight_and_let_it_go_on() -> None:
-    held = pause(rollout(), by="ada")
-    decision = advance(held, CANARY, world(now=NOW + 1e6))
+    held = pause(rollout(), NAME, by="ada")
+    decision = look(held, CANARY, world(now=NOW + 1e6))
 
     assert decision.rollout == held
     assert decision.holding == "paused by ada; resume with `kubectl penstock resume`"
-    assert resume(held) == rollout()
+    assert resume(held, NAME) == rollout()
 
 
 # --- verdicts ---
@@ -316,8 +333,8 @@ STRICT = rollout(step=1, weight=25, step_started_at=NOW - 1000)
 )
 def test_which_verdicts_let_a_step_go_on(*, verdict: Verdict, at_plain_step: bool, at_strict_step: bool) -> None:
     found = {"judged": True, "findings": (finding(Verdict.PASS), finding(verdict, metric="slow"))}
-    plain = advance(OVER, CANARY, world(**found))
-    strict = advance(STRICT, CANARY, world(**found, acknowledged={A: 75, B: 25}))
+    plain = look(OVER, CANARY, world(**found))
+    strict = look(STRICT, CANARY, world(**found, acknowledged={A: 75, B: 25}))
 
     assert (plain.rollout != OVER) is at_plain_step
     assert (strict.rollout != STRICT) is at_strict_step
@@ -326,7 +343,7 @@ def test_which_verdicts_let_a_step_go_on(*, verdict: Verdict, at_plain_step: boo
 
 
 def test_where_policies_are_asked_but_nothing_was_judged_nothing_moves() -> None:
-    decision = advance(OVER, CANARY, world(judged=True, findings=None))
+    decision = look(OVER, CANARY, world(judged=True, findings=None))
 
     assert decision.rollout == OVER
     assert decision.holding == "nothing judged yet"
@@ -334,7 +351,7 @@ def test_where_policies_are_asked_but_nothing_was_judged_nothing_moves() -> None
 
 def test_a_breach_takes_all_traffic_back_in_the_same_decision() -> None:
     bad = finding(Verdict.FAIL)
-    decision = advance(STRICT, CANARY, world(judged=True, findings=(finding(Verdict.PASS, metric="slow"), bad)))
+    decision = look(STRICT, CANARY, world(judged=True, findings=(finding(Verdict.PASS, metric="slow"), bad)))
 
     assert decision.rollout.phase is Phase.ROLLED_BACK
     assert decision.rollout.weights == {A: 100}
@@ -348,14 +365,14 @@ def test_a_breach_takes_all_traffic_back_in_the_same_decision() -> None:
 
 def test_a_breach_takes_back_a_paused_candidate_too() -> None:
     paused = rollout(Phase.PAUSED, step=1)
-    decision = advance(paused, GATED, world(judged=True, findings=(finding(Verdict.FAIL),)))
+    decision = look(paused, GATED, world(judged=True, findings=(finding(Verdict.FAIL),)))
 
     assert decision.rollout.phase is Phase.ROLLED_BACK
 
 
 def test_a_breach_that_shall_only_alert_holds() -> None:
     alerts = finding(Verdict.FAIL, rolls_back=False)
-    decision = advance(OVER, CANARY, world(judged=True, findings=(alerts,)))
+    decision = look(OVER, CANARY, world(judged=True, findings=(alerts,)))
 
     assert decision.rollout == OVER
     assert decision.holding.startswith("guard/errors is Fail")
@@ -363,7 +380,7 @@ def test_a_breach_that_shall_only_alert_holds() -> None:
 
 def test_a_breach_says_nothing_about_a_candidate_that_has_no_traffic() -> None:
     waiting = rollout(Phase.WAITING, weight=0, step_started_at=None)
-    decision = advance(waiting, CANARY, world(judged=True, findings=(finding(Verdict.FAIL),)))
+    decision = look(waiting, CANARY, world(judged=True, findings=(finding(Verdict.FAIL),)))
 
     assert decision.rollout.phase is Phase.PROGRESSING
 
@@ -374,8 +391,8 @@ def test_at_full_weight_nobody_is_left_to_compare_with_and_limits_still_count() 
     limit = finding(Verdict.NO_DATA, needs_stable=False, metric="slo")
     acknowledged = {B: 100}
 
-    alone = advance(full, CANARY, world(judged=True, findings=(lonely,), acknowledged=acknowledged))
-    limited = advance(full, CANARY, world(judged=True, findings=(lonely, limit), acknowledged=acknowledged))
+    alone = look(full, CANARY, world(judged=True, findings=(lonely,), acknowledged=acknowledged))
+    limited = look(full, CANARY, world(judged=True, findings=(lonely, limit), acknowledged=acknowledged))
 
     assert alone.rollout.phase is Phase.PROMOTED
     assert limited.rollout == full
@@ -386,7 +403,7 @@ def test_at_full_weight_nobody_is_left_to_compare_with_and_limits_still_count() 
 
 @pytest.mark.parametrize("phase", [Phase.PROGRESSING, Phase.PAUSED])
 def test_a_candidate_without_a_ready_pod_loses_its_traffic_at_once(phase: Phase) -> None:
-    decision = advance(rollout(phase), CANARY, world(revisions={A: READY, B: LOADING}))
+    decision = look(rollout(phase), CANARY, world(revisions={A: READY, B: LOADING}))
 
     assert decision.rollout.phase is Phase.WAITING
     assert decision.rollout.weights == {A: 100, B: 0}
@@ -394,40 +411,38 @@ def test_a_candidate_without_a_ready_pod_loses_its_traffic_at_once(phase: Phase)
 
 
 def test_a_candidate_that_the_model_deployment_does_not_know_any_more_loses_its_traffic() -> None:
-    assert advance(rollout(), CANARY, world(revisions={A: READY})).rollout.weights == {A: 100, B: 0}
+    assert look(rollout(), CANARY, world(revisions={A: READY})).rollout.weights == {A: 100, B: 0}
 
 
 def test_a_candidate_that_comes_back_goes_on_at_its_step() -> None:
-    lost = advance(STRICT, CANARY, world(revisions={A: READY, B: LOADING})).rollout
-    back = advance(lost, CANARY, world())
+    lost = look(STRICT, CANARY, world(revisions={A: READY, B: LOADING})).rollout
+    back = look(lost, CANARY, world())
 
     assert back.rollout.weights == {A: 75, B: 25}
-    assert back.rollout.candidate is not None
-    assert back.rollout.candidate.step == 1
+    assert one(back.rollout).step == 1
 
 
 def test_a_candidate_that_comes_back_to_a_pause_has_the_weight_of_the_step_before() -> None:
-    lost = advance(rollout(Phase.PAUSED, step=1), GATED, world(revisions={A: READY, B: LOADING})).rollout
-    back = advance(lost, GATED, world())
+    lost = look(rollout(Phase.PAUSED, step=1), GATED, world(revisions={A: READY, B: LOADING})).rollout
+    back = look(lost, GATED, world())
 
     assert back.rollout.phase is Phase.PAUSED
     assert back.rollout.weights == {A: 95, B: 5}
 
 
 def test_a_candidate_that_a_person_paused_comes_back_paused() -> None:
-    lost = advance(pause(rollout(), by="ada"), CANARY, world(revisions={A: READY, B: LOADING})).rollout
-    back = advance(lost, CANARY, world())
+    lost = look(pause(rollout(), NAME, by="ada"), CANARY, world(revisions={A: READY, B: LOADING})).rollout
+    back = look(lost, CANARY, world())
 
     assert back.rollout.phase is Phase.PAUSED
-    assert back.rollout.candidate is not None
-    assert back.rollout.candidate.paused_by == "ada"
+    assert one(back.rollout).paused_by == "ada"
 
 
 # --- the spec changes ---
 
 
 def test_the_spec_of_stable_withdraws_the_candidate_at_once() -> None:
-    decision = advance(STRICT, CANARY, world(latest=A))
+    decision = look(STRICT, CANARY, world(latest=A))
 
     assert decision.rollout.phase is Phase.IDLE
     assert decision.rollout.weights == {A: 100}
@@ -437,7 +452,7 @@ def test_the_spec_of_stable_withdraws_the_candidate_at_once() -> None:
 
 
 def test_a_third_spec_drops_the_second_and_starts_against_stable() -> None:
-    decision = advance(STRICT, CANARY, world(latest=C, warm=frozenset({A})))
+    decision = look(STRICT, CANARY, world(latest=C, warm=frozenset({A})))
 
     assert decision.rollout.phase is Phase.WAITING
     assert decision.rollout.weights == {A: 100, C: 0}
@@ -446,40 +461,39 @@ def test_a_third_spec_drops_the_second_and_starts_against_stable() -> None:
 
 
 def test_findings_about_the_second_do_not_take_back_the_third() -> None:
-    decision = advance(STRICT, CANARY, world(latest=C, judged=True, findings=(finding(Verdict.FAIL),)))
+    decision = look(STRICT, CANARY, world(latest=C, judged=True, findings=(finding(Verdict.FAIL),)))
 
     assert not decision.rollout.is_rejected(C)
-    assert decision.rollout.candidate is not None
-    assert decision.rollout.candidate.revision == C
+    assert one(decision.rollout).revision == C
 
 
 def taken() -> Rollout:
-    return take_back(STRICT, by="guard/errors", reason="PolicyBreached", message="bad", now=NOW).rollout
+    return take_back(STRICT, NAME, by="guard/errors", reason="PolicyBreached", message="bad", now=NOW).rollout
 
 
 def test_a_rejected_revision_is_no_candidate_again() -> None:
-    decision = advance(taken(), CANARY, world())
+    decision = look(taken(), CANARY, world())
 
     assert decision.rollout == taken()
     assert decision.events == ()
 
 
 def test_a_rejected_spec_that_was_changed_back_leaves_nothing_to_complain_about() -> None:
-    decision = advance(taken(), CANARY, world(latest=A))
+    decision = look(taken(), CANARY, world(latest=A))
 
     assert decision.rollout.phase is Phase.IDLE
     assert decision.rollout.is_rejected(B)
 
 
 def test_after_a_rollback_another_revision_may_try() -> None:
-    decision = advance(taken(), CANARY, world(latest=C, warm=frozenset({A})))
+    decision = look(taken(), CANARY, world(latest=C, warm=frozenset({A})))
 
     assert decision.rollout.phase is Phase.WAITING
     assert decision.rollout.is_rejected(B)
 
 
 def test_a_stable_revision_that_exists_no_more_makes_room_for_the_one_that_serves() -> None:
-    decision = advance(rollout(), CANARY, world(revisions={C: READY}, deployment_stable=C, latest=C))
+    decision = look(rollout(), CANARY, world(revisions={C: READY}, deployment_stable=C, latest=C))
 
     assert decision.rollout.phase is Phase.IDLE
     assert decision.rollout.weights == {C: 100}
@@ -488,7 +502,7 @@ def test_a_stable_revision_that_exists_no_more_makes_room_for_the_one_that_serve
 
 
 def test_a_stable_revision_that_is_only_not_listed_yet_stays() -> None:
-    assert advance(rollout(), CANARY, world(revisions={}, deployment_stable=None)).rollout.stable == A
+    assert look(rollout(), CANARY, world(revisions={}, deployment_stable=None)).rollout.stable == A
 
 
 # --- the steps change under way ---
@@ -524,14 +538,14 @@ def test_where_a_candidate_is_after_the_steps_were_changed(
 def test_a_shorter_schedule_does_not_make_stable_what_never_had_all_traffic() -> None:
     halfway = rollout(step=2, weight=50, step_started_at=NOW - 1000)
     short = steps({"weight": 5}, {"weight": 100})
-    decision = advance(halfway, short, world(acknowledged={A: 50, B: 50}))
+    decision = look(halfway, short, world(acknowledged={A: 50, B: 50}))
 
     assert decision.rollout.stable == A
     assert decision.rollout.weights == {A: 0, B: 100}
 
 
 def test_a_schedule_of_which_only_the_end_is_left_is_gone_through_to_the_end() -> None:
-    decision = advance(OVER, steps({"weight": 100}), world())
+    decision = look(OVER, steps({"weight": 100}), world())
 
     assert decision.rollout.stable == A
     assert decision.rollout.weights == {A: 0, B: 100}
@@ -540,7 +554,7 @@ def test_a_schedule_of_which_only_the_end_is_left_is_gone_through_to_the_end() -
 def test_a_candidate_that_comes_back_to_a_shorter_schedule_starts_it_from_the_beginning() -> None:
     lost = rollout(Phase.WAITING, step=2, weight=0, step_started_at=None)
 
-    assert advance(lost, steps({"weight": 5}, {"weight": 100}), world()).rollout.weights == {A: 95, B: 5}
+    assert look(lost, steps({"weight": 5}, {"weight": 100}), world()).rollout.weights == {A: 95, B: 5}
 
 
 # --- bounds ---
@@ -551,10 +565,9 @@ def test_history_and_rejections_are_bounded_and_newest_first() -> None:
     for number in range(30):
         begun = replace(
             state,
-            phase=Phase.PROGRESSING,
-            candidate=Candidate(revision=f"fraud-{number:08d}", started_at=NOW, weight=5),
+            candidates=(Candidate(revision=f"fraud-{number:08d}", started_at=NOW, phase=Phase.PROGRESSING, weight=5),),
         )
-        state = take_back(begun, by="ada", reason="Aborted", message="no", now=NOW + number).rollout
+        state = take_back(begun, NAME, by="ada", reason="Aborted", message="no", now=NOW + number).rollout
 
     assert len(state.history) == HISTORY_LIMIT
     assert len(state.rejected) == REJECTED_LIMIT
@@ -563,17 +576,17 @@ def test_history_and_rejections_are_bounded_and_newest_first() -> None:
 
 def test_a_revision_that_is_taken_back_twice_is_listed_once() -> None:
     old = Rejected(revision=B, at=1.0, by="x", reason="Aborted", message="old")
-    again = take_back(replace(STRICT, rejected=(old,)), by="ada", reason="Aborted", message="new", now=NOW)
+    again = take_back(replace(STRICT, rejected=(old,)), NAME, by="ada", reason="Aborted", message="new", now=NOW)
 
     assert [entry.message for entry in again.rollout.rejected] == ["ada: new"]
 
 
 @pytest.mark.parametrize("call", [
-    lambda idle: take_back(idle, by="ada", reason="Aborted", message="", now=NOW),
-    lambda idle: complete(idle, by="ada", message="", now=NOW),
-    lambda idle: enter_step(idle, CANARY, 0),
-    lambda idle: pause(idle, by="ada"),
-    resume,
+    lambda idle: take_back(idle, NAME, by="ada", reason="Aborted", message="", now=NOW),
+    lambda idle: complete(idle, NAME, by="ada", message="", now=NOW),
+    lambda idle: enter_step(idle, NAME, CANARY, 0),
+    lambda idle: pause(idle, NAME, by="ada"),
+    lambda idle: resume(idle, NAME),
 ])  # fmt: skip
 def test_what_needs_a_candidate_refuses_to_act_without_one(call: Any) -> None:
     with pytest.raises((ValueError, KeyError)):
@@ -587,7 +600,7 @@ def held(verdict: Verdict, then: Literal["Hold", "Promote", "Rollback"], *, afte
     """Return what becomes of a rollout of 60 s that verdicts hold, where they may do so for ``after`` seconds."""
     undecided = Undecided(after_seconds=after, then=then)
     found = (finding(verdict, rolls_back=False),)
-    return advance(rollout(), REQUIRING, world(judged=True, findings=found), undecided)
+    return look(rollout(), REQUIRING, world(judged=True, findings=found), undecided)
 
 
 def test_until_its_time_is_up_an_undecided_rollout_holds_and_says_what_follows() -> None:
@@ -601,7 +614,7 @@ def test_until_its_time_is_up_an_undecided_rollout_holds_and_says_what_follows()
 def test_an_undecided_rollout_is_taken_back_when_its_time_is_up(verdict: Verdict) -> None:
     decision = held(verdict, "Rollback")
     assert decision.rollout.phase is Phase.ROLLED_BACK
-    assert decision.rollout.candidate is None
+    assert decision.rollout.candidates == ()
     assert decision.rollout.rejected[0].reason == "Undecided"
     assert f"not decided within maxDuration: guard/errors is {verdict.value}" in decision.rollout.history[0].message
 
@@ -627,13 +640,12 @@ def test_a_rollout_that_may_hold_on_asks_for_a_person_when_its_time_is_up() -> N
 
 def test_a_rollout_that_nothing_holds_goes_on_after_its_time_as_before() -> None:
     decision = held(Verdict.PASS, "Rollback")
-    assert decision.rollout.candidate is not None
-    assert decision.rollout.candidate.step == 1
+    assert one(decision.rollout).step == 1
 
 
 def test_a_pause_outlasts_the_time() -> None:
-    paused = pause(rollout(), by="ann")
+    paused = pause(rollout(), NAME, by="ann")
     undecided = Undecided(after_seconds=1.0, then="Rollback")
     found = (finding(Verdict.UNDECIDED, rolls_back=False),)
-    decision = advance(paused, REQUIRING, world(judged=True, findings=found), undecided)
+    decision = look(paused, REQUIRING, world(judged=True, findings=found), undecided)
     assert decision.rollout.phase is Phase.PAUSED

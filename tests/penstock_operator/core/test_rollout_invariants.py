@@ -1,6 +1,7 @@
 """What holds of a rollout in every world: a machine tries random ones, with a crash after every decision."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -10,21 +11,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from penstock_operator.api.v1alpha1.traffic_split import Step
 from penstock_operator.core.commands import VERBS, Command, carry_out
 from penstock_operator.core.judge.judgement import Verdict
-from penstock_operator.core.phases import Phase
+from penstock_operator.core.phases import MOVING, ON_TRIAL, RESTING, Phase
 from penstock_operator.core.rollout import advance
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import parse_rollout, rollout_to_wire
-from penstock_operator.core.world import Finding, RevisionState, World
+from penstock_operator.core.tactics import Tactics, Undecided
+from penstock_operator.core.world import Finding, RevisionState, Wanted, World
 
-REVISIONS = ["fraud-aaaaaaaa", "fraud-bbbbbbbb", "fraud-cccccccc"]
-WITH_CANDIDATE = {Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED}
+REVISIONS = ["fraud-aaaaaaaa", "xgb-bbbbbbbb", "mlp-cccccccc", "fraud-dddddddd"]
+STABLE = REVISIONS[0]
+NAMES = ["candidate", "xgb", "mlp"]
+PASSED = Finding(policy="guard", metric="errors", verdict=Verdict.PASS, message="", rolls_back=True, needs_stable=True)
 
 
 @st.composite
 def schedules(draw: st.DrawFn) -> tuple[Step, ...]:
     """Steps as the API server admits them: rising weights with pauses between, 100 at the end."""
-    weights = [*sorted(draw(st.lists(st.integers(1, 99), max_size=4))), 100]
+    weights = [*sorted(draw(st.lists(st.integers(0, 99), max_size=4))), 100]
     wire: list[dict[str, Any]] = []
     for weight in weights:
         if draw(st.integers(0, 4)) == 0:
@@ -36,8 +40,29 @@ def schedules(draw: st.DrawFn) -> tuple[Step, ...]:
     return tuple(Step.parse(step) for step in wire)
 
 
-def findings() -> st.SearchStrategy[tuple[Finding, ...] | None]:
-    return st.none() | st.lists(
+@st.composite
+def some_tactics(draw: st.DrawFn) -> Tactics:
+    """What a spec may ask: rising weights, fixed ones with or without a winner by evidence, or copies only."""
+    common: dict[str, Any] = {
+        "watch_seconds": draw(st.sampled_from([0.0, 30.0])),
+        "progress_deadline_seconds": draw(st.sampled_from([None, 20.0])),
+        "match_reaches": draw(st.frozensets(st.sampled_from(NAMES))),
+        "undecided": draw(st.none() | st.builds(Undecided, after_seconds=st.just(60.0), then=st.just("Rollback"))),
+    }
+    match draw(st.sampled_from(["steps", "steps", "fixed", "copies"])):
+        case "steps":
+            return Tactics(steps=draw(schedules()), **common)
+        case "copies":
+            return Tactics(steps=(Step(weight=0),), open_ended=True, mirrored=True, **common)
+        case _:
+            winner = draw(st.booleans())
+            asked = "Pass" if winner else None
+            own = {name: (Step(weight=draw(st.integers(1, 33)), require=asked),) for name in NAMES}
+            return Tactics(steps=(Step(weight=0),), own=own, open_ended=not winner, **common)
+
+
+def findings() -> st.SearchStrategy[dict[str, tuple[Finding, ...]]]:
+    said = st.lists(
         st.builds(
             Finding,
             policy=st.just("guard"),
@@ -49,35 +74,51 @@ def findings() -> st.SearchStrategy[tuple[Finding, ...] | None]:
         ),
         max_size=2,
     ).map(tuple)
+    return st.dictionaries(st.sampled_from(REVISIONS), said, max_size=3)
+
+
+def asked_of(tactics: Tactics) -> list[str]:
+    return NAMES if tactics.own or tactics.mirrored else NAMES[:1]
 
 
 class RolloutInAnyWorld(RuleBasedStateMachine):
     """Looks at the world again and again; everything that is not in the status is forgotten in between."""
 
-    @initialize(schedule=schedules())
-    def begin(self, schedule: tuple[Step, ...]) -> None:
+    @initialize(tactics=some_tactics())
+    def begin(self, tactics: Tactics) -> None:
         self.now = 1_700_000_000.0
-        self.steps = schedule
+        self.tactics = tactics
         self.rollout = Rollout()
-        self.latest: str | None = REVISIONS[1]
+        self.asked: dict[str, str | None] = dict(zip(asked_of(tactics), REVISIONS[1:], strict=False))
         self.revisions = dict.fromkeys(REVISIONS, RevisionState(ready=2, wanted=2))
         self.warm = frozenset(REVISIONS)
         self.acknowledged: dict[str, int] = {}
-        self.findings: tuple[Finding, ...] | None = None
+        self.findings: dict[str, tuple[Finding, ...]] = {}
         self.judged = False
+        self.frozen = ""
+        self.mismatch = ""
         self.number = 0
 
     @rule(seconds=st.sampled_from([0.001, 0.5, 9.999, 10.0, 60.0]))
     def time_passes(self, seconds: float) -> None:
         self.now = round(self.now + seconds, 3)
 
-    @rule(revision=st.sampled_from([None, *REVISIONS]))
-    def a_person_changes_the_spec(self, revision: str | None) -> None:
-        self.latest = revision
+    @rule(name=st.sampled_from(NAMES), revision=st.sampled_from([None, *REVISIONS]))
+    def a_person_changes_the_spec(self, name: str, revision: str | None) -> None:
+        if name in self.asked:
+            self.asked[name] = revision
 
-    @rule(schedule=schedules())
-    def a_person_changes_the_steps(self, schedule: tuple[Step, ...]) -> None:
-        self.steps = schedule
+    @rule(name=st.sampled_from(NAMES))
+    def a_person_takes_a_candidate_out(self, name: str) -> None:
+        if len(self.asked) > 1:
+            self.asked.pop(name, None)
+
+    @rule(tactics=some_tactics())
+    def a_person_changes_the_strategy(self, tactics: Tactics) -> None:
+        self.tactics = tactics
+        old = self.asked
+        fallback = dict(zip(NAMES, REVISIONS[1:], strict=True))
+        self.asked = {name: old.get(name, fallback[name]) for name in asked_of(tactics)}
 
     @rule(
         revision=st.sampled_from(REVISIONS),
@@ -88,18 +129,15 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
         told = failure if ready == 0 else None
         self.revisions[revision] = RevisionState(ready=ready, wanted=2, failure=told)
 
-    @rule(looks=st.integers(1, 8), latest=st.none() | st.sampled_from(REVISIONS))
-    def all_goes_well_for_a_while(self, looks: int, latest: str | None) -> None:
-        self.latest = latest or self.latest
+    @rule(looks=st.integers(1, 8))
+    def all_goes_well_for_a_while(self, looks: int) -> None:
         self.revisions = dict.fromkeys(REVISIONS, RevisionState(ready=2, wanted=2))
-        self.warm = frozenset(REVISIONS)
+        self.warm, self.frozen, self.mismatch = frozenset(REVISIONS), "", ""
         for _ in range(looks):
             self.look()
             self.acknowledged = self.rollout.weights
             self.now = round(self.now + 10.0, 3)
-            self.findings = (Finding(
-                policy="guard", metric="errors", verdict=Verdict.PASS, message="", rolls_back=True, needs_stable=True
-            ),)  # fmt: skip
+            self.findings = dict.fromkeys(REVISIONS, (PASSED,))
 
     @rule(warm=st.frozensets(st.sampled_from(REVISIONS)))
     def routers_find_pods(self, warm: frozenset[str]) -> None:
@@ -109,30 +147,39 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
     def routers_acknowledge(self) -> None:
         self.acknowledged = self.rollout.weights
 
+    @rule(frozen=st.sampled_from(["", "frozen until Monday"]), mismatch=st.sampled_from(["", "", "30% of 1000"]))
+    def other_reasons_to_hold(self, frozen: str, mismatch: str) -> None:
+        self.frozen, self.mismatch = frozen, mismatch
+
     @rule(found=findings(), judged=st.booleans())
-    def the_judge_speaks(self, found: tuple[Finding, ...] | None, *, judged: bool) -> None:
+    def the_judge_speaks(self, found: dict[str, tuple[Finding, ...]], *, judged: bool) -> None:
         self.findings, self.judged = found, judged
 
-    @rule(verb=st.sampled_from(VERBS), full=st.booleans(), revision=st.sampled_from([None, *REVISIONS]))
-    def a_person_commands(self, verb: str, *, full: bool, revision: str | None) -> None:
+    @rule(
+        verb=st.sampled_from(VERBS),
+        full=st.booleans(),
+        candidate=st.sampled_from([None, None, *NAMES]),
+        revision=st.sampled_from([None, *REVISIONS]),
+    )
+    def a_person_commands(self, verb: str, *, full: bool, candidate: str | None, revision: str | None) -> None:
         before = self.rollout
         self.a_moment_passes()
         self.number += 1
-        command = Command(id=str(self.number), verb=verb, by="ada", full=full, revision=revision)
-        outcome = carry_out(command, before, self.steps, now=self.now)
+        command = Command(id=str(self.number), verb=verb, by="ada", full=full, candidate=candidate, revision=revision)
+        outcome = carry_out(command, before, self.tactics, self.world())
         self.rollout = outcome.rollout
         assert outcome.answer
         assert outcome.events[-1].message == f"{verb} by ada: {outcome.answer}"
-        if outcome.answer.startswith("Refused"):
+        if outcome.refused:
             assert self.rollout == before
         if self.rollout.stable != before.stable:
             assert verb == "promote"
-            assert before.candidate is not None
-            assert self.rollout.stable == before.candidate.revision
-        if verb in {"pause", "resume", "abort", "retry"}:
-            assert share(self.rollout) <= share(before)
-        if verb == "retry" and self.rollout != before:
-            assert len(self.rollout.rejected) == len(before.rejected) - 1
+            assert self.rollout.stable in {one.revision for one in before.candidates}
+            assert not self.frozen
+        if verb != "promote":
+            assert not risen(before, self.rollout)
+        if verb in {"abort", "rollback"} and before.candidates and candidate is None:
+            assert not outcome.refused or revision not in (None, *self.revisions)
         self.check_history(before)
 
     @rule(looks=st.integers(1, 6))
@@ -144,93 +191,138 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
         """No two things happen at the same moment, so two ends of the same kind are told apart."""
         self.now = round(self.now + 0.001, 3)
 
-    def look(self) -> None:
-        self.a_moment_passes()
-        world = World(
+    def world(self) -> World:
+        return World(
             now=self.now,
-            latest=self.latest,
-            deployment_stable=REVISIONS[0],
+            wanted=tuple(Wanted(name=name, revision=revision) for name, revision in self.asked.items()),
+            deployment_stable=STABLE,
             revisions=self.revisions,
             acknowledged=self.acknowledged,
             warm=self.warm,
             findings=self.findings,
             judged=self.judged,
+            frozen=self.frozen,
+            mismatch=self.mismatch,
         )
+
+    def look(self) -> None:
+        self.a_moment_passes()
+        world = self.world()
         before = self.rollout
-        decision = advance(before, self.steps, world)
-        assert decision == advance(crashed(before), self.steps, world), "a crash before the look changes it"
+        decision = advance(before, self.tactics, world)
+        assert decision == advance(crashed(before), self.tactics, world), "a crash before the look changes it"
         self.check_look(before, decision, world)
         self.rollout = crashed(decision.rollout)
         assert self.rollout == decision.rollout, "a crash after the look loses something"
-        if place(before) != place(self.rollout):
-            self.findings = None  # what was judged was judged at another weight or step
+        moved = {name for name in REVISIONS if place(before, name) != place(self.rollout, name)}
+        # What was judged was judged at another weight or step.
+        self.findings = {name: found for name, found in self.findings.items() if name not in moved}
 
     def check_look(self, before: Rollout, decision: Decision, world: World) -> None:
         after = decision.rollout
         if before.stable is not None and after.stable != before.stable:
-            assert before.candidate is not None
-            assert after.stable == before.candidate.revision
-            assert world.latest in (None, before.candidate.revision)
-            assert before.candidate.weight == 100, "a schedule promotes only what has all the traffic"
-            assert after.history[0].outcome == "Promoted"
-        if after.candidate is not None and after.candidate.weight > 0:
-            assert world.revisions[after.candidate.revision].ready > 0
-        if share(after) > share(before):
-            raised = after.candidate
-            assert raised is not None
-            assert raised.revision in world.warm or share(before) > 0, "nothing begins before routers know it"
-            goes_on = before.candidate is not None and before.candidate.revision == raised.revision
-            if before.phase is Phase.PROGRESSING and goes_on:
-                self.check_raise(before, world)
-        breached = any(found.verdict is Verdict.FAIL and found.rolls_back for found in world.findings or ())
-        same = before.candidate is not None and world.latest in (None, before.candidate.revision)
-        if breached and same and share(before) > 0:
-            assert after.candidate is None
-            assert after.phase is Phase.ROLLED_BACK
-            assert after.weights == {before.stable: 100}
+            self.check_new_stable(before, after)
+        for candidate in after.candidates:
+            if candidate.weight > 0:
+                assert world.state_of(candidate.revision).ready > 0
+            if candidate.phase in ON_TRIAL:
+                reached = [step.weight or 0 for step in self.tactics.steps_for(candidate.name)[: candidate.step + 1]]
+                known = {one.revision: one.weight for one in before.candidates}
+                allowed = max([*reached, known.get(candidate.revision, 0)])
+                assert candidate.weight <= allowed, "no candidate above its step"
+        for revision in risen(before, after):
+            assert not world.frozen
+            assert revision in world.warm or weight_of(before, revision) > 0, "nothing begins before routers know it"
+            self.check_raise(before, revision, world)
+        self.check_breaches(before, after, world)
         self.check_history(before, after)
 
-    def check_raise(self, before: Rollout, world: World) -> None:
+    def check_new_stable(self, before: Rollout, after: Rollout) -> None:
+        ways_back = [kept.revision for kept in (before.watch, before.returning) if kept is not None]
+        if after.stable in ways_back:
+            assert after.weights == {after.stable: 100}
+            return
+        assert not self.frozen
+        [won] = [one for one in before.candidates if one.revision == after.stable]
+        steps = self.tactics.steps_for(won.name)
+        assert after.history[0].outcome == "Promoted"
+        assert after.candidates == (), "who has won has no rivals"
+        assert not self.tactics.open_ended
+        if not self.tactics.own:
+            assert won.weight == 100 or steps[-1].weight == 0, "a schedule promotes only what has all the traffic"
+
+    def check_raise(self, before: Rollout, revision: str, world: World) -> None:
+        """A step is left only where routers run what is meant and no verdict objects."""
+        at = next((one for one in before.candidates if one.revision == revision), None)
+        if at is None or at.phase is not Phase.PROGRESSING or at.name in self.tactics.own:
+            return
         assert {name: weight for name, weight in world.acknowledged.items() if weight} == {
             name: weight for name, weight in before.weights.items() if weight
         }
-        if world.judged:
-            assert world.findings is not None
-            held = [found for found in world.findings if share(before) < 100 or not found.needs_stable]
-            assert not {found.verdict for found in held} & {Verdict.FAIL, Verdict.NO_DATA, Verdict.ERROR}
+        assert not world.mismatch
+        if world.judged and at.weight > 0:
+            found = world.findings[revision]
+            held = [one for one in found if at.weight < 100 or not one.needs_stable]
+            assert not {one.verdict for one in held} & {Verdict.FAIL, Verdict.NO_DATA, Verdict.ERROR}
+
+    def check_breaches(self, before: Rollout, after: Rollout, world: World) -> None:
+        for candidate in before.candidates:
+            found = world.findings.get(candidate.revision, ())
+            breached = any(one.verdict is Verdict.FAIL and one.rolls_back for one in found)
+            if breached and candidate.phase in ON_TRIAL and after.stable != candidate.revision:
+                assert after.weights.get(candidate.revision, 0) == 0
+                wanted = {want.name: want.revision for want in world.wanted}.get(candidate.name, "")
+                if wanted in (None, candidate.revision) and after.history[0].outcome != "Promoted":
+                    assert after.is_rejected(candidate.revision)
 
     def check_history(self, before: Rollout, after: Rollout | None = None) -> None:
-        """Each trial has one end: an entry comes only when a candidate goes, and one at a time."""
+        """Each trial has one end: entries come only for those that go."""
         after = after or self.rollout
         added = [entry for entry in after.history if entry not in before.history]
-        assert len(added) <= 1
-        for entry in added:
-            assert before.candidate is not None
-            assert entry.revision == before.candidate.revision
-            assert entry.started_at == before.candidate.started_at
-            assert after.candidate is None or after.candidate.started_at == self.now
-        if before.candidate is not None and after.candidate is None:
-            assert added or before.history[:1] == after.history[:1]
+        gone = {one.revision for one in before.candidates} | {before.stable}
+        assert {entry.revision for entry in added} <= gone
+        assert len(added) <= len(before.candidates) + 1
 
     @invariant()
     def the_weights_are_whole(self) -> None:
-        if not hasattr(self, "rollout"):
-            return
-        weights = self.rollout.weights
-        assert all(0 <= weight <= 100 for weight in weights.values())
-        assert sum(weights.values()) == (100 if weights else 0)
+        if hasattr(self, "rollout"):
+            weights = self.rollout.weights
+            assert all(0 <= weight <= 100 for weight in weights.values())
+            assert sum(weights.values()) == (100 if weights else 0)
 
     @invariant()
     def what_was_rejected_has_no_part(self) -> None:
-        if hasattr(self, "rollout") and self.rollout.candidate is not None:
-            assert not self.rollout.is_rejected(self.rollout.candidate.revision)
-            assert self.rollout.candidate.revision != self.rollout.stable
+        if hasattr(self, "rollout"):
+            for candidate in self.rollout.candidates:
+                assert not self.rollout.is_rejected(candidate.revision)
+                assert candidate.revision != self.rollout.stable
 
     @invariant()
-    def there_is_a_candidate_just_in_the_phases_that_have_one(self) -> None:
+    def there_are_candidates_just_in_the_phases_that_have_some(self) -> None:
         if hasattr(self, "rollout"):
-            assert (self.rollout.candidate is not None) == (self.rollout.phase in WITH_CANDIDATE)
-            assert not (self.rollout.phase in {Phase.WAITING, Phase.FAILED} and share(self.rollout) > 0)
+            assert bool(self.rollout.candidates) == (self.rollout.phase in MOVING)
+            assert self.rollout.rest in RESTING
+            assert (self.rollout.returning is not None) == (self.rollout.rest is Phase.RETURNING)
+            waiting = [one for one in self.rollout.candidates if one.phase not in ON_TRIAL]
+            assert not any(one.weight for one in waiting)
+
+    @invariant()
+    def a_rollback_is_always_possible(self) -> None:
+        """Whatever goes on: a person may go back to any kept revision, and comes there when its pods are up."""
+        if not hasattr(self, "rollout") or self.rollout.stable is None:
+            return
+        target = REVISIONS[3] if self.rollout.stable != REVISIONS[3] else STABLE
+        command = Command(id="back", verb="rollback", by="ada", revision=target)
+        world = replace(self.world(), frozen="frozen until Monday")
+        outcome = carry_out(command, self.rollout, self.tactics, world)
+        assert not outcome.refused
+        assert outcome.rollout.weights == {self.rollout.stable: 100, target: 0}
+        up = replace(
+            world, warm=frozenset(REVISIONS), revisions=dict.fromkeys(REVISIONS, RevisionState(ready=2, wanted=2))
+        )
+        there = advance(outcome.rollout, self.tactics, up).rollout
+        assert (there.phase, there.weights) == (Phase.ROLLED_BACK, {target: 100})
+        assert there.is_rejected(self.rollout.stable)
 
     @invariant()
     def a_restart_loses_nothing(self) -> None:
@@ -238,13 +330,16 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
             assert crashed(self.rollout) == self.rollout
 
 
-def share(rollout: Rollout) -> int:
-    return rollout.candidate.weight if rollout.candidate else 0
+def weight_of(rollout: Rollout, revision: str) -> int:
+    return next((one.weight for one in rollout.candidates if one.revision == revision), 0)
 
 
-def place(rollout: Rollout) -> object:
-    at = rollout.candidate
-    return (at.revision, at.step, at.weight) if at else None
+def risen(before: Rollout, after: Rollout) -> list[str]:
+    return [one.revision for one in after.candidates if one.weight > weight_of(before, one.revision)]
+
+
+def place(rollout: Rollout, revision: str) -> object:
+    return next(((one.step, one.weight) for one in rollout.candidates if one.revision == revision), None)
 
 
 def crashed(rollout: Rollout) -> Rollout:
@@ -254,5 +349,5 @@ def crashed(rollout: Rollout) -> Rollout:
 
 TestRolloutInAnyWorld = RolloutInAnyWorld.TestCase
 TestRolloutInAnyWorld.settings = settings(
-    max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -6,28 +6,45 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, Rollout
+from penstock_operator.core.phases import MOVING, RESTING, Phase
+from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, Returning, Rollout, Watch
 from penstock_operator.core.rollout_status import parse_rollout, rollout_to_wire
 
-WITHOUT_CANDIDATE = (Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK)
 TIMES = st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000)
 TEXTS = st.text(max_size=20)
+REASONS = st.sampled_from(["Aborted", "PolicyBreached", "Undecided", "RolledBack", "Lost"])
+
+
+@st.composite
+def some_candidates(draw: st.DrawFn, stable: str | None) -> tuple[Candidate, ...]:
+    """Up to four, with different names and revisions, and together no more than all traffic."""
+    names = draw(st.lists(TEXTS, min_size=1, max_size=4, unique=True))
+    revisions = draw(st.lists(TEXTS.filter(lambda text: text != stable), min_size=4, max_size=4, unique=True))
+    left, found = 100, []
+    for name, revision in zip(names, revisions, strict=False):
+        weight = draw(st.integers(0, left))
+        left -= weight
+        found.append(
+            Candidate(
+                name=name,
+                revision=revision,
+                started_at=draw(TIMES),
+                phase=draw(st.sampled_from(sorted(MOVING))),
+                step=draw(st.integers(0, 49)),
+                weight=weight,
+                step_started_at=draw(st.none() | TIMES),
+                waiting_since=draw(st.none() | TIMES),
+                paused_by=draw(st.none() | TEXTS),
+            )
+        )
+    return tuple(found)
 
 
 @st.composite
 def rollouts(draw: st.DrawFn) -> Rollout:
-    phase = draw(st.sampled_from(Phase))
-    candidate = st.builds(
-        Candidate,
-        revision=TEXTS,
-        started_at=TIMES,
-        step=st.integers(0, 49),
-        weight=st.integers(0, 100),
-        step_started_at=st.none() | TIMES,
-        paused_by=st.none() | TEXTS,
-    )
-    rejected = st.builds(Rejected, revision=TEXTS, at=TIMES, by=TEXTS, message=TEXTS, reason=st.just("Aborted"))
+    phase, stable = draw(st.sampled_from([None, *sorted(RESTING)])), draw(st.none() | TEXTS)
+    other = TEXTS.filter(lambda text: text != stable)
+    rejected = st.builds(Rejected, revision=TEXTS, at=TIMES, by=TEXTS, message=TEXTS, reason=REASONS)
     history = st.builds(
         HistoryEntry,
         revision=TEXTS,
@@ -36,11 +53,16 @@ def rollouts(draw: st.DrawFn) -> Rollout:
         finished_at=TIMES,
         by=TEXTS,
         message=TEXTS,
+        stable=TEXTS,
     )
+    going = st.builds(Returning, revision=other, by=TEXTS, reason=REASONS, message=TEXTS, asked_at=TIMES)
+    watch = st.none() | st.builds(Watch, revision=other, started_at=TIMES)
     return Rollout(
-        phase=phase,
-        stable=draw(st.none() | TEXTS),
-        candidate=None if phase in WITHOUT_CANDIDATE else draw(candidate),
+        rest=phase or Phase.IDLE,
+        stable=stable,
+        candidates=draw(some_candidates(stable)) if phase is None else (),
+        watch=draw(watch) if phase is Phase.PROMOTED else None,
+        returning=draw(going) if phase is Phase.RETURNING else None,
         rejected=tuple(draw(st.lists(rejected, max_size=2))),
         history=tuple(draw(st.lists(history, max_size=2))),
     )
@@ -70,7 +92,7 @@ def test_what_the_schema_lets_people_leave_out_of_a_status_stops_nothing() -> No
     }
     rollout = parse_rollout(bare)
 
-    assert rollout.candidate is None
+    assert rollout.candidates == ()
     assert rollout.is_rejected("b")
     assert parse_rollout(json.loads(json.dumps(rollout_to_wire(rollout)))) == rollout
 
@@ -86,5 +108,52 @@ def test_weights_that_no_router_could_run_are_cut() -> None:
     rollout = parse_rollout({"phase": "Progressing", "stableRevision": "a", "candidates": [candidate]})
 
     assert rollout.weights == {"a": 0, "b": 100}
-    assert rollout.candidate is not None
-    assert rollout.candidate.step == 0
+    assert rollout.candidates[0].step == 0
+
+
+def test_a_status_of_one_candidate_that_does_not_tell_its_phase_is_read_as_it_was_meant() -> None:
+    """As it was written before there could be several candidates."""
+    old = {
+        "phase": "Paused",
+        "stableRevision": "a",
+        "candidates": [
+            {
+                "name": "candidate",
+                "revision": "b",
+                "weight": 25,
+                "step": 1,
+                "startedAt": "2026-01-01T00:00:00.000Z",
+                "stepStartedAt": "2026-01-01T00:05:00.000Z",
+                "pausedBy": "ada",
+            }
+        ],
+    }
+    [candidate] = parse_rollout(old).candidates
+
+    assert (candidate.name, candidate.revision, candidate.phase) == ("candidate", "b", Phase.PAUSED)
+    assert (candidate.weight, candidate.step, candidate.paused_by) == (25, 1, "ada")
+    assert parse_rollout(old).phase is Phase.PAUSED
+
+
+def test_candidates_that_together_ask_for_too_much_get_what_is_left() -> None:
+    entries = [{"name": name, "revision": name, "weight": 60} for name in "xyz"]
+    rollout = parse_rollout({"phase": "Progressing", "stableRevision": "a", "candidates": entries})
+
+    assert rollout.weights == {"a": 0, "x": 60, "y": 40, "z": 0}
+
+
+def test_of_candidates_with_the_same_name_or_revision_only_the_first_is_one() -> None:
+    entries = [
+        {"name": "x", "revision": "b"},
+        {"name": "x", "revision": "c"},
+        {"name": "y", "revision": "b"},
+        {"name": "z", "revision": "a"},
+    ]
+    rollout = parse_rollout({"phase": "Progressing", "stableRevision": "a", "candidates": entries})
+
+    assert [(candidate.name, candidate.revision) for candidate in rollout.candidates] == [("x", "b")]
+
+
+def test_a_return_without_its_revision_is_none() -> None:
+    for status in ({}, {"returning": {"by": "ada"}}, {"returning": {"revision": "a"}}):
+        assert parse_rollout({"phase": "Returning", "stableRevision": "a", **status}) == Rollout(stable="a")

@@ -10,19 +10,17 @@ from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.objects import Manifest
-from penstock_operator.core.phases import Phase
+from penstock_operator.core.phases import MOVING, Phase
 from penstock_operator.core.rollout_moves import Decision
-from penstock_operator.core.rollout_state import Candidate, Rejected, Rollout
+from penstock_operator.core.rollout_state import Candidate, Rejected, Returning, Rollout
 from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.split_status import Report, blocked_status, split_status
 from penstock_operator.core.traffic_split import (
     Problem,
-    Report,
-    blocked_status,
     problem_of,
     revision_states,
     router_port,
     split_route,
-    split_status,
 )
 from penstock_operator.core.traffic_view import governing_split, traffic_view
 
@@ -123,7 +121,13 @@ def test_the_search_for_a_port_goes_round_and_ends() -> None:
 
 def route(rollout: Rollout, ready: tuple[str, ...] = (A, B)) -> dict[str, int] | None:
     made = split_route(
-        namespace="shop", split="fraud", port=10_001, rollout=rollout, ready=ready, request_timeout_seconds=2.0
+        namespace="shop",
+        split="fraud",
+        port=10_001,
+        spec=None,
+        rollout=rollout,
+        ready=ready,
+        request_timeout_seconds=2.0,
     )
     if made is None:
         return None
@@ -133,9 +137,9 @@ def route(rollout: Rollout, ready: tuple[str, ...] = (A, B)) -> dict[str, int] |
 
 
 def rollout(phase: Phase = Phase.PROGRESSING, weight: int = 25, **changes: Any) -> Rollout:
-    candidate = Candidate(revision=B, started_at=NOW, weight=weight)
-    moving = phase in {Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED}
-    return Rollout(phase=phase, stable=A, candidate=candidate if moving else None, **changes)
+    if phase not in MOVING:
+        return Rollout(rest=phase, stable=A, **changes)
+    return Rollout(stable=A, candidates=(Candidate(revision=B, started_at=NOW, phase=phase, weight=weight),), **changes)
 
 
 def test_routes_follow_the_weights_and_know_who_waits_once_it_has_pods() -> None:
@@ -190,6 +194,8 @@ REJECTED = Rejected(
     revision=B, at=NOW, by="guard/errors", reason="PolicyBreached", message="guard/errors: 3% of 1240 against 0.4%"
 )
 
+RETURNING = Returning(revision=B, by="ada", reason="RolledBack", message="bad", asked_at=NOW)
+
 PHASES = [
     (Phase.IDLE, {"Ready": "True", "Promoted": "True"}, "Ready", f"{A} serves all requests"),
     (
@@ -218,6 +224,12 @@ PHASES = [
     ),
     (Phase.PROMOTED, {"Ready": "True", "Promoted": "True"}, "Promoted", f"{A} serves all requests"),
     (
+        Phase.RETURNING,
+        {"Ready": "True", "Promoted": "Unknown", "Reconciling": "True"},
+        "Returning",
+        f"1 of 2 pods; {A} serves",
+    ),
+    (
         Phase.ROLLED_BACK,
         {"Ready": "True", "Promoted": "False", "Stalled": "True"},
         "PolicyBreached",
@@ -229,8 +241,14 @@ PHASES = [
 @pytest.mark.parametrize(("phase", "expected", "reason", "message"), PHASES, ids=[case[0].value for case in PHASES])
 def test_the_conditions_of_each_phase(phase: Phase, expected: dict[str, str], reason: str, message: str) -> None:
     weight = 0 if phase in {Phase.WAITING, Phase.FAILED} else 25
-    state = rollout(phase, weight, rejected=(REJECTED,) if phase is Phase.ROLLED_BACK else ())
-    made = report(decision=Decision(rollout=state, holding="1 of 2 pods" if state.candidate else ""))
+    state = rollout(
+        phase,
+        weight,
+        rejected=(REJECTED,) if phase is Phase.ROLLED_BACK else (),
+        returning=RETURNING if phase is Phase.RETURNING else None,
+    )
+    under_way = bool(state.candidates) or phase is Phase.RETURNING
+    made = report(decision=Decision(rollout=state, holding="1 of 2 pods" if under_way else ""))
 
     found = conditions(made)
 
@@ -341,7 +359,8 @@ def test_the_traffic_of_a_split_is_what_has_weight_or_is_meant_to_have() -> None
     )
 
     assert view.in_use == {A, B, "old"}
-    assert (view.stable, view.candidate, view.port, view.programmed) == (A, B, 10_001, True)
+    assert view.kept == view.on_trial | {A} == {A, B}
+    assert (view.stable, view.port, view.programmed) == (A, 10_001, True)
     assert view.rejected["bad"].message == "3%"
     assert view.message == "on its way"
 
@@ -349,4 +368,4 @@ def test_the_traffic_of_a_split_is_what_has_weight_or_is_meant_to_have() -> None
 def test_a_split_without_a_status_has_nothing_in_use() -> None:
     view = traffic_view({"metadata": {"name": "fraud"}, "spec": {}})
 
-    assert (view.stable, view.candidate, view.in_use, view.programmed) == (None, None, frozenset(), False)
+    assert (view.stable, view.kept, view.in_use, view.programmed) == (None, frozenset(), frozenset(), False)

@@ -13,6 +13,7 @@ _VERBS: dict[Ending, str] = {
     "Aborted": "abort",
     "Superseded": "supersede",
     "Withdrawn": "withdraw",
+    "Lost": "lose",
 }
 
 

@@ -22,10 +22,12 @@ class Reason(StrEnum):
     NO_READY_PODS = "NoReadyPods"
     REVISION_FAILED = "RevisionFailed"
     REVISION_REJECTED = "RevisionRejected"
+    REVISION_UNPROVEN = "RevisionUnproven"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     # TrafficSplit
     MODEL_DEPLOYMENT_NOT_FOUND = "ModelDeploymentNotFound"
     MODEL_DEPLOYMENT_TAKEN = "ModelDeploymentTaken"
+    MODEL_NAME_MISMATCH = "ModelNameMismatch"
     ENDPOINT_TAKEN = "EndpointTaken"
     POLICY_NOT_FOUND = "PolicyNotFound"
     POLICY_MISMATCH = "PolicyMismatch"
@@ -45,6 +47,9 @@ class Reason(StrEnum):
     POLICY_BREACHED = "PolicyBreached"
     UNDECIDED = "Undecided"
     ABORTED = "Aborted"
+    LOST = "Lost"
+    RETURNING = "Returning"
+    ROLLED_BACK = "RolledBack"
     # DriftPolicy
     TARGET_NOT_FOUND = "TargetNotFound"
     NOT_REFERENCED = "NotReferenced"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from penstock_operator.core.names import APP_NAME, MODEL_DEPLOYMENT, ROUTER
+from penstock_operator.core.names import APP_NAME, MODEL_DEPLOYMENT, ROUTER, model_deployment_of
 from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest, ObjectRef, ref_of
 
 #: Returns the known objects of a kind in a namespace.
@@ -25,14 +25,14 @@ def _itself(kind: Kind, manifest: Manifest, _: Listing) -> Iterator[ObjectRef]:
 def _splits_of_model_deployment(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
     metadata = manifest["metadata"]
     for split in listing(Kind.TRAFFIC_SPLIT, metadata["namespace"]):
-        if metadata["name"] in (stable_of(split), split["metadata"]["name"]):
+        if metadata["name"] in deployments_of(split):
             yield ref_of(Kind.TRAFFIC_SPLIT, split)
 
 
 def _model_deployments_of_split(_: Kind, manifest: Manifest, __: Listing) -> Iterator[ObjectRef]:
     metadata = manifest["metadata"]
-    for name in {stable_of(manifest), metadata["name"]} - {None}:
-        yield ObjectRef(kind=Kind.MODEL_DEPLOYMENT, namespace=metadata["namespace"], name=str(name))
+    for name in sorted(deployments_of(manifest)):
+        yield ObjectRef(kind=Kind.MODEL_DEPLOYMENT, namespace=metadata["namespace"], name=name)
 
 
 def _rivals_of_split(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
@@ -86,6 +86,18 @@ def stable_of(split: Manifest) -> str | None:
     return _text(_mapping(_mapping(split.get("spec")).get("stable")).get("modelDeployment"))
 
 
+def deployments_of(split: Manifest) -> frozenset[str]:
+    """Return the ModelDeployments of a TrafficSplit: named in spec, used in status, and its namesake."""
+    spec, status = _mapping(split.get("spec")), _mapping(split.get("status"))
+    named = {_text(entry.get("modelDeployment")) for entry in _mappings(spec.get("candidates"))}
+    used = [*_mappings(status.get("candidates")), *_mappings(status.get("weights"))]
+    used += [_mapping(status.get("watch")), _mapping(status.get("returning"))]
+    revisions = {_text(entry.get("revision")) for entry in used} | {_text(status.get("stableRevision"))}
+    owners = {model_deployment_of(revision) for revision in revisions if revision}
+    found = {stable_of(split), split["metadata"]["name"], *named, *owners}
+    return frozenset(name for name in found if name)
+
+
 def _policies(split: Manifest) -> frozenset[str]:
     named = _mapping(split.get("spec")).get("policies")
     return frozenset(str(name) for name in named) if isinstance(named, list) else frozenset()
@@ -97,6 +109,10 @@ def _target_of(policy: Manifest) -> str | None:
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _mappings(value: Any) -> list[dict[str, Any]]:
+    return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str | None:

@@ -1,7 +1,7 @@
 """What a ModelDeployment needs: its revisions, their children, its endpoint and its status."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -26,7 +26,7 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, r
 from penstock_operator.core.plan import Apply, Delete, EventRecord, Plan, Write
 from penstock_operator.core.pod_state import OUT_OF_MEMORY, Trouble
 from penstock_operator.core.revisions import RevisionView
-from penstock_operator.core.traffic_view import TrafficView
+from penstock_operator.core.traffic_view import TrafficView, Usage
 
 #: What the content itself is guilty of. The content is pinned by its digest, so trying again cannot help and the
 #: pods are taken away. Everything else may be cured from outside (a file uploaded, a Secret made), so one pod stays
@@ -47,6 +47,10 @@ _HOPELESS = frozenset(
 _MODEL_TROUBLE = _HOPELESS | {reason.value for reason in Termination}
 #: While something is wrong, look again even if no event comes.
 _TROUBLE_REQUEUE_SECONDS = 30.0
+
+
+#: Reasons that only somebody's doing ends.
+_STALLED = frozenset({Reason.REVISION_FAILED, Reason.REVISION_REJECTED, Reason.REVISION_UNPROVEN, Reason.NOT_OWNED})
 
 
 class RevisionPhase(StrEnum):
@@ -70,7 +74,10 @@ class Observed:
     children: Mapping[ObjectRef, Manifest]
     """Live children of all kinds by reference."""
     traffic: TrafficView | None
+    """The split that moves this endpoint's traffic."""
     image: ServingImage
+    usage: Usage = field(default_factory=Usage)
+    """What all splits use; one may compete with revisions of several ModelDeployments."""
     foreign: frozenset[ObjectRef] = frozenset()
     """Objects with a child's name that belong to somebody else."""
 
@@ -115,6 +122,8 @@ class _Revision:
         return self.view.ready if self.view else 0
 
     latest: bool
+    on_trial: bool
+    """Whether a split tries it; or tried it when somebody deleted that split, and nothing has proven it since."""
 
     @property
     def grpc(self) -> bool:
@@ -158,10 +167,16 @@ def _stable(observed: Observed, latest: str) -> str | None:
         return before  # a split governs: it moves traffic, not we
     view = observed.revisions.get(latest)
     wanted = observed.spec.replicas
-    rejected = _remembered(observed, latest).get("phase") == RevisionPhase.REJECTED
-    if view is not None and view.ready >= wanted > 0 and not rejected:
+    if view is not None and view.ready >= wanted > 0 and not _is_barred(observed, latest, before):
         return latest
     return before
+
+
+def _is_barred(observed: Observed, latest: str, before: str | None) -> bool:
+    """Return whether a deleted split has left the newest revision taken back, or in the middle of its trial."""
+    entry = _remembered(observed, latest)
+    unproven = bool(entry.get("onTrial")) and before is not None
+    return unproven or entry.get("phase") == RevisionPhase.REJECTED
 
 
 def _remembered_stable(observed: Observed) -> str | None:
@@ -208,8 +223,17 @@ def _decide(observed: Observed, name: str, *, latest: str, stable: str | None) -
         reason=reason,
         message=message,
         latest=name == latest,
+        on_trial=_is_on_trial(observed, name, latest=latest, stable=stable),
         replicas=_replicas(observed, phase, reason),
     )
+
+
+def _is_on_trial(observed: Observed, name: str, *, latest: str, stable: str | None) -> bool:
+    if name == stable:
+        return False
+    if observed.traffic is not None:
+        return name in observed.traffic.on_trial
+    return name == latest and bool(_remembered(observed, name).get("onTrial"))
 
 
 def _phase(
@@ -218,7 +242,7 @@ def _phase(
     trouble = view.trouble if view else None
     words = (trouble.reason, trouble.message) if trouble else ("", "")
     traffic = observed.traffic
-    if name == stable or (traffic is not None and name in traffic.in_use):
+    if name == stable or name in observed.usage.in_use:
         complete = view is not None and view.ready >= observed.spec.replicas
         return (RevisionPhase.SERVING, "", "") if complete else (RevisionPhase.SERVING, *words)
     if traffic is not None and name in traffic.rejected:
@@ -228,7 +252,7 @@ def _phase(
     if traffic is None and before.get("phase") == RevisionPhase.REJECTED:
         # Deleting the split must not bring back what it took away.
         return RevisionPhase.REJECTED, before.get("reason", ""), before.get("message", "")
-    if name != latest:
+    if name != latest and name not in observed.usage.kept:
         return RevisionPhase.RETIRED, "", ""
     if view is not None and view.ready >= observed.spec.replicas > 0:
         return RevisionPhase.READY, "", ""
@@ -343,6 +367,7 @@ def _revision_status(revision: _Revision) -> dict[str, Any]:
         "phase": revision.phase.value,
         "reason": revision.reason,
         "message": revision.message,
+        "onTrial": True if revision.on_trial else None,
         "createdAt": revision.view.record["metadata"].get("creationTimestamp") if revision.view else None,
     }
     return {field: value for field, value in entry.items() if value is not None and value != ""}
@@ -372,7 +397,7 @@ def _conditions(
         )
     ready, reason, message = _readiness(observed, latest, serving)
     conditions.set("Ready", status=ready, reason=reason, message=message)
-    if reason in {Reason.REVISION_FAILED, Reason.REVISION_REJECTED, Reason.NOT_OWNED}:
+    if reason in _STALLED:
         conditions.set("Stalled", status=True, reason=reason, message=message)
     elif not ready:
         conditions.set("Reconciling", status=True, reason=reason, message=message)
@@ -390,6 +415,13 @@ def _readiness(observed: Observed, latest: _Revision, serving: _Revision | None)
             return False, Reason.REVISION_FAILED, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
         case RevisionPhase.REJECTED:
             return False, Reason.REVISION_REJECTED, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
+        case _ if serving is not None and serving is not latest and latest.on_trial and observed.traffic is None:
+            words = f"{latest.name} was on trial when its TrafficSplit was deleted{stays}; make a TrafficSplit again"
+            return (
+                False,
+                Reason.REVISION_UNPROVEN,
+                f"{words}, or apply the spec of {serving.name} once and then this one",
+            )
         case _ if serving is not latest and latest.ready >= wanted > 0:
             traffic = observed.traffic
             words = traffic.message if traffic is not None else ""

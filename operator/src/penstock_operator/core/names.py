@@ -59,6 +59,15 @@ def revision_name(model_deployment: str, spec: ModelDeploymentSpec) -> str:
     return f"{model_deployment}-{hashlib.sha256(canonical.encode()).hexdigest()[:_HASH_LENGTH]}"
 
 
+def model_deployment_of(revision: str) -> str:
+    """Return the ModelDeployment that a revision belongs to.
+
+    >>> model_deployment_of("fraud-xgb-7c9f2b41")
+    'fraud-xgb'
+    """
+    return revision.rpartition("-")[0]
+
+
 def served_model(model_deployment: str, spec: ModelDeploymentSpec) -> str:
     """Return the {model} of the endpoint's URL."""
     return spec.serving.model_name or model_deployment

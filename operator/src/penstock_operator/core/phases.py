@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """Where a split is."""
+    """Where a split, or one of its candidates, is."""
 
     IDLE = "Idle"
     WAITING = "Waiting"
@@ -12,6 +12,7 @@ class Phase(StrEnum):
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
     PROMOTED = "Promoted"
+    RETURNING = "Returning"
     ROLLED_BACK = "RolledBack"
 
 
@@ -28,14 +29,24 @@ class Trigger(StrEnum):
     COMPLETED = "Completed"
     TAKEN_BACK = "TakenBack"
     RETRY = "Retry"
+    RETURN = "Return"
+    RETURNED = "Returned"
     STABLE_LOST = "StableLost"
 
 
+#: Phases in which there is no candidate.
+RESTING = frozenset({Phase.IDLE, Phase.PROMOTED, Phase.RETURNING, Phase.ROLLED_BACK})
+#: Phases of a candidate; those of a split with candidates too.
+MOVING = frozenset({Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED})
+#: Phases in which a candidate may have traffic and is judged.
+ON_TRIAL = frozenset({Phase.PROGRESSING, Phase.PAUSED})
+
+
 def _table() -> dict[tuple[Phase, Trigger], Phase]:
-    resting = (Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK)
+    settled = (Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK)
     moving = (Phase.WAITING, Phase.FAILED, Phase.PROGRESSING, Phase.PAUSED)
     table: dict[tuple[Phase, Trigger], Phase] = {}
-    for phase in (*resting, *moving):
+    for phase in (*settled, *moving):
         table[phase, Trigger.NEW_CANDIDATE] = Phase.WAITING
         table[phase, Trigger.STABLE_LOST] = Phase.IDLE
     for phase in moving:
@@ -52,8 +63,22 @@ def _table() -> dict[tuple[Phase, Trigger], Phase]:
     table[Phase.PAUSED, Trigger.RESUME] = Phase.PROGRESSING
     for trigger in (Trigger.WITHDRAWN, Trigger.RETRY):
         table[Phase.ROLLED_BACK, trigger] = Phase.IDLE
+    # After a promotion, while the old revision is kept warm: back to it at once.
+    table[Phase.PROMOTED, Trigger.TAKEN_BACK] = Phase.ROLLED_BACK
+    table[Phase.PROMOTED, Trigger.WITHDRAWN] = Phase.IDLE
+    # Back to a revision whose pods must start first.
+    for phase in (*settled, Phase.RETURNING):
+        table[phase, Trigger.RETURN] = Phase.RETURNING
+    table[Phase.RETURNING, Trigger.RETURNED] = Phase.ROLLED_BACK
+    table[Phase.RETURNING, Trigger.WITHDRAWN] = Phase.IDLE
+    table[Phase.RETURNING, Trigger.STABLE_LOST] = Phase.IDLE
     return table
 
 
 #: The one table of all transitions; a pair that is not in it cannot happen.
 TRANSITIONS = _table()
+
+
+def next_phase(phase: Phase, trigger: Trigger) -> Phase:
+    """Return the phase that a trigger leads to. Raises KeyError for what the table does not have."""
+    return TRANSITIONS[phase, trigger]

@@ -1,29 +1,38 @@
-"""What a TrafficSplit means: whether it may act, what the routers are asked, and the status that tells it."""
+"""What a TrafficSplit means: whether it may act, who competes, and what the routers are asked."""
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
 
-from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
+from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
+from penstock_operator.api.v1alpha1.traffic_split import Candidate as CandidateSpec
+from penstock_operator.api.v1alpha1.traffic_split import Match, Stickiness, TrafficSplitSpec
 from penstock_operator.core import names
-from penstock_operator.core.conditions import Conditions, Reason
-from penstock_operator.core.manifests.endpoint import endpoint_url
+from penstock_operator.core.conditions import Reason
 from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.manifests.serving_pod import HTTP_PORT
 from penstock_operator.core.objects import Manifest
-from penstock_operator.core.phases import Phase
-from penstock_operator.core.rollout_moves import Decision
-from penstock_operator.core.rollout_state import Rollout
-from penstock_operator.core.rollout_status import rollout_to_wire
-from penstock_operator.core.routes import Acknowledgement, Backend, SplitRoute
+from penstock_operator.core.phases import ON_TRIAL
+from penstock_operator.core.rollout_state import CANDIDATE_NAME, Rollout
+from penstock_operator.core.routes import (
+    Backend,
+    CookieKey,
+    HeaderKey,
+    HeaderMatch,
+    MatchKind,
+    Mirror,
+    SplitRoute,
+)
 from penstock_operator.core.traffic_view import governing_split
-from penstock_operator.core.trial import PolicyView
-from penstock_operator.core.world import RevisionState
+from penstock_operator.core.world import RevisionState, Wanted
+
+_ALL = 100
+#: What spec.match calls the revision that is stable at the time.
+STABLE_NAME = "stable"
 
 #: The router gives up later than the pods do, so that their own 504 reaches the client.
 _ROUTER_TIMEOUT_MARGIN_SECONDS = 1.0
-_RESTING = frozenset({Phase.IDLE, Phase.PROMOTED, Phase.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +79,84 @@ def router_port(split: str, taken: Collection[int]) -> int:
     raise ValueError(f"all {len(SPLIT_PORTS)} router ports of the namespace are taken")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Competition:
+    """Who competes, and what keeps somebody from it."""
+
+    wanted: tuple[Wanted, ...]
+    problem: Problem | None = None
+
+
+def competition(spec: TrafficSplitSpec, deployments: Mapping[str, Manifest]) -> Competition:
+    """Return the candidates that spec asks for: those that it declares, else each new revision of stable.
+
+    A declared candidate is the revision that its ModelDeployment serves, or the first that it is to serve. Where it is
+    the stable one's own ModelDeployment, it is that one's newest revision.
+    """
+    target = spec.stable.model_deployment
+    if not spec.candidates:
+        return Competition(wanted=(Wanted(name=CANDIDATE_NAME, revision=_latest(deployments[target])),))
+    problems = [_unfit(index, candidate, spec, deployments) for index, candidate in enumerate(spec.candidates)]
+    return Competition(
+        wanted=tuple(
+            Wanted(name=candidate.name, revision=_competitor(candidate, target, deployments))
+            for candidate, problem in zip(spec.candidates, problems, strict=True)
+            if problem is None
+        ),
+        problem=next((problem for problem in problems if problem is not None), None),
+    )
+
+
+def _latest(deployment: Manifest) -> str | None:
+    latest: str | None = deployment.get("status", {}).get("latestRevision")
+    return latest
+
+
+def _competitor(candidate: CandidateSpec, target: str, deployments: Mapping[str, Manifest]) -> str | None:
+    deployment = deployments[candidate.model_deployment]
+    if candidate.model_deployment == target:
+        return _latest(deployment)
+    return deployment.get("status", {}).get("stableRevision") or _latest(deployment)
+
+
+def _unfit(
+    index: int, candidate: CandidateSpec, spec: TrafficSplitSpec, deployments: Mapping[str, Manifest]
+) -> Problem | None:
+    """Return why a declared candidate cannot compete. The others do."""
+    field, name = f"spec.candidates[{index}].modelDeployment", candidate.model_deployment
+    if name not in deployments:
+        known = ", ".join(sorted(deployments)) or "none"
+        return Problem(
+            reason=Reason.MODEL_DEPLOYMENT_NOT_FOUND,
+            message=f"{field}: there is no ModelDeployment {name} here; there are: {known}",
+        )
+    served, asked = (_served_model(each, deployments) for each in (name, spec.stable.model_deployment))
+    if served != asked:
+        return Problem(
+            reason=Reason.MODEL_NAME_MISMATCH,
+            message=f"{field}: {name} serves its model as {served}, but clients of this endpoint ask for {asked}; "
+            f"set spec.serving.modelName: {asked} in ModelDeployment {name}",
+        )
+    return None
+
+
+def _served_model(name: str, deployments: Mapping[str, Manifest]) -> str:
+    serving = deployments[name]["spec"].get("serving") or {}
+    return str(serving.get("modelName") or name)
+
+
+def deployments_of(spec: TrafficSplitSpec, rollout: Rollout, weights: Collection[str]) -> frozenset[str]:
+    """Return the names of the ModelDeployments that a split has to do with: those it names, and those it still uses."""
+    used = (names.model_deployment_of(revision) for revision in {*rollout.kept, *weights})
+    return frozenset({spec.stable.model_deployment, *(one.model_deployment for one in spec.candidates), *used})
+
+
 def split_route(
     *,
     namespace: str,
     split: str,
     port: int,
+    spec: TrafficSplitSpec | None,
     rollout: Rollout,
     ready: Collection[str],
     request_timeout_seconds: float,
@@ -83,22 +165,90 @@ def split_route(
 
     A candidate that waits is in it with weight 0 as soon as it is one of ``ready``, the revisions with ready pods: the
     routers know and check it before it gets traffic. Not earlier, because a name without an address is remembered as
-    such by the cluster's DNS for some seconds.
+    such by the cluster's DNS for some seconds. Without a ``spec`` that can be read, weights alone decide.
     """
     weights = rollout.weights
     if not weights:
         return None
+    known = {name: weight for name, weight in weights.items() if weight or name in ready or name == rollout.stable}
+    keys = _keys_from(spec, rollout) if spec and spec.stickiness else {}
     return SplitRoute(
         namespace=namespace,
         split=split,
         port=port,
         backends=tuple(
-            Backend(revision=revision, host=names.revision_host(revision, namespace), port=HTTP_PORT, weight=weight)
-            for revision, weight in sorted(weights.items())
-            if weight or revision in ready or revision == rollout.stable
+            Backend(
+                revision=revision,
+                host=names.revision_host(revision, namespace),
+                port=HTTP_PORT,
+                weight=weight,
+                keys_from=keys.get(revision),
+            )
+            for revision, weight in sorted(known.items())
         ),
         request_timeout_seconds=request_timeout_seconds + _ROUTER_TIMEOUT_MARGIN_SECONDS,
+        matches=tuple(_matches(spec.match, rollout, known)) if spec else (),
+        stickiness=_stickiness(spec.stickiness) if spec and spec.stickiness else None,
+        mirrors=tuple(_mirrors(spec, rollout, known)) if spec else (),
     )
+
+
+def request_timeout_seconds(deployments: Collection[ModelDeploymentSpec]) -> float:
+    """Return the longest time that a request may take in any pod behind a split."""
+    return max(deployment.serving.timeout.total_seconds() for deployment in deployments)
+
+
+def _matches(matches: Sequence[Match], rollout: Rollout, known: Collection[str]) -> Iterator[HeaderMatch]:
+    """Yield the matches whose revision may get requests now; of the others weights decide."""
+    reached = {one.name: one.revision for one in rollout.candidates if one.phase in ON_TRIAL}
+    if rollout.stable is not None:
+        reached[STABLE_NAME] = rollout.stable
+    for match in matches:
+        revision = reached.get(match.to)
+        if revision in known and revision is not None:
+            kind, value = _kind(match)
+            yield HeaderMatch(header=match.header.lower(), kind=kind, value=value, revision=revision)
+
+
+def _kind(match: Match) -> tuple[MatchKind, str]:
+    if match.exact is not None:
+        return MatchKind.EXACT, match.exact
+    if match.prefix is not None:
+        return MatchKind.PREFIX, match.prefix
+    return MatchKind.PRESENT, ""
+
+
+def _stickiness(spec: Stickiness) -> HeaderKey | CookieKey:
+    if spec.cookie is not None:
+        return CookieKey(name=spec.cookie.name, ttl_seconds=max(1, round(spec.cookie.ttl.total_seconds())))
+    return HeaderKey(name=(spec.header or "").lower())
+
+
+def _mirrors(spec: TrafficSplitSpec, rollout: Rollout, known: Collection[str]) -> Iterator[Mirror]:
+    """Yield who gets copies: candidates on trial without weight, so that no count mixes copies with requests."""
+    if spec.shadow is None:
+        return
+    for candidate in rollout.candidates:
+        if candidate.phase in ON_TRIAL and candidate.weight == 0 and candidate.revision in known:
+            yield Mirror(revision=candidate.revision, percent=spec.shadow.percent)
+
+
+def _keys_from(spec: TrafficSplitSpec, rollout: Rollout) -> dict[str, int]:
+    """Return where each candidate's share of the keys begins; stable has what is left.
+
+    Candidates with weights of their own lie one behind the other, and one that goes moves no other. A single one
+    begins elsewhere in each rollout, so that it is not always the same clients who try what is new.
+    """
+    widths = [one.weight or 0 for one in spec.candidates]
+    places = dict(zip((one.name for one in spec.candidates), accumulate(widths, initial=0), strict=False))
+    return {
+        one.revision: places[one.name] % _ALL if any(widths) and one.name in places else _place(one.revision)
+        for one in rollout.candidates
+    }
+
+
+def _place(revision: str) -> int:
+    return zlib.crc32(revision.encode()) % _ALL
 
 
 def revision_states(deployment: Manifest) -> dict[str, RevisionState]:
@@ -112,138 +262,3 @@ def revision_states(deployment: Manifest) -> dict[str, RevisionState]:
         )
         for entry in deployment.get("status", {}).get("revisions", ())
     }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """Everything that the status of a split tells."""
-
-    split: Manifest
-    spec: TrafficSplitSpec
-    model_name: str
-    decision: Decision
-    port: int
-    address: str | None = None
-    """ClusterIP of an endpoint of the split's own."""
-    weights: Mapping[str, int]
-    """What every router has acknowledged; empty before the first time."""
-    acknowledgement: Acknowledgement | None
-    routers: int
-    policies: Sequence[PolicyView] = ()
-    router_trouble: str = ""
-    obstacle: Problem | None = None
-    """Why the routers or the endpoint cannot be made as they should be."""
-    analysis: Sequence[Mapping[str, Any]] = ()
-    evidence: Mapping[str, Any] | None = None
-    verdict: str | None = None
-    command: Mapping[str, Any] | None = None
-
-
-def split_status(report: Report, *, now: float) -> dict[str, Any]:
-    """Return the whole status of a split that may act."""
-    metadata = report.split["metadata"]
-    status: dict[str, Any] = {
-        "observedGeneration": metadata["generation"],
-        **rollout_to_wire(report.decision.rollout),
-        "port": report.port,
-        "endpoint": endpoint_url(metadata["name"], metadata["namespace"], report.model_name),
-        "conditions": _conditions(report, now=now),
-    }
-    if report.address is not None:
-        status["clusterIP"] = report.address
-    if report.weights:
-        status["weights"] = [
-            {"revision": revision, "weight": weight} for revision, weight in sorted(report.weights.items())
-        ]
-    if report.analysis:
-        status["analysis"] = list(report.analysis)
-    if report.evidence:
-        status["evidence"] = dict(report.evidence)
-    if report.verdict is not None:
-        status["verdict"] = report.verdict
-    if report.command is not None:
-        status["lastCommand"] = dict(report.command)
-    return status
-
-
-def blocked_status(split: Manifest, problem: Problem, *, now: float) -> dict[str, Any]:
-    """Return the status of a split that may not act: what was stays, and the condition says why."""
-    live: dict[str, Any] = split.get("status", {})
-    generation = split["metadata"]["generation"]
-    conditions = Conditions(live.get("conditions", []), generation=generation, now=now)
-    for type_, status in (("Ready", False), ("Stalled", True)):
-        conditions.set(type_, status=status, reason=problem.reason, message=problem.message)
-    return {**live, "observedGeneration": generation, "conditions": conditions.to_wire()}
-
-
-def _conditions(report: Report, *, now: float) -> list[dict[str, Any]]:
-    live = report.split.get("status", {}).get("conditions", [])
-    conditions = Conditions(live, generation=report.split["metadata"]["generation"], now=now)
-    programmed = _programmed(report)
-    conditions.set("Programmed", status=programmed[0], reason=programmed[1], message=programmed[2])
-    rollout = report.decision.rollout
-    reason, message = _story(report)
-    if report.obstacle is not None:
-        conditions.set("Ready", status=False, reason=report.obstacle.reason, message=report.obstacle.message)
-        conditions.set("Stalled", status=True, reason=report.obstacle.reason, message=report.obstacle.message)
-    elif report.weights and (programmed[0] or programmed[1] is not Reason.ROUTER_REJECTED):
-        conditions.set("Ready", status=True, reason=reason, message=message)
-    else:
-        conditions.set("Ready", status=False, reason=programmed[1], message=programmed[2])
-    if report.policies:
-        unfit = next((policy for policy in report.policies if policy.spec is None), None)
-        conditions.set(
-            "PoliciesReady",
-            status=unfit is None,
-            reason=unfit.reason if unfit else Reason.POLICIES_READY,
-            message=f"{unfit.problem}; until then nothing is promoted" if unfit else "every policy can judge",
-        )
-    promoted = {Phase.IDLE: True, Phase.PROMOTED: True, Phase.ROLLED_BACK: False, Phase.FAILED: False}
-    conditions.set("Promoted", status=promoted.get(rollout.phase), reason=reason, message=message)
-    if report.obstacle is None and rollout.phase in {Phase.ROLLED_BACK, Phase.FAILED}:
-        conditions.set("Stalled", status=True, reason=reason, message=message)
-    elif report.obstacle is None and (rollout.phase not in _RESTING or not programmed[0]):
-        conditions.set("Reconciling", status=True, reason=reason, message=message)
-    return conditions.to_wire()
-
-
-def _programmed(report: Report) -> tuple[bool, Reason, str]:
-    if report.decision.rollout.stable is None:
-        return False, Reason.WAITING_FOR_STABLE, "the ModelDeployment has no ready revision yet"
-    told = report.acknowledgement
-    if report.routers == 0:
-        cause = f": {report.router_trouble}" if report.router_trouble else ""
-        return False, Reason.WAITING_FOR_ROUTERS, f"no router pod is ready yet{cause}"
-    if told is None:
-        return False, Reason.WAITING_FOR_ROUTERS, "the routers are being told"
-    if told.rejected:
-        words = "; ".join(f"{pod}: {message}" for pod, message in sorted(told.rejected.items()))
-        return False, Reason.ROUTER_REJECTED, f"the last good configuration stays: {words}"
-    if told.missing:
-        return False, Reason.WAITING_FOR_ROUTERS, f"no acknowledgement from {', '.join(sorted(told.missing))}"
-    if not report.weights:
-        return False, Reason.WAITING_FOR_ROUTERS, "the routers are resolving the stable revision"
-    return True, Reason.ROUTERS_ACKNOWLEDGED, f"all {len(told.acknowledged)} routers run these weights"
-
-
-_STORIES = {
-    Phase.WAITING: Reason.WAITING_FOR_CANDIDATE,
-    Phase.FAILED: Reason.CANDIDATE_FAILED,
-    Phase.PROGRESSING: Reason.ROLLOUT_IN_PROGRESS,
-    Phase.PAUSED: Reason.PAUSED,
-}
-
-
-def _story(report: Report) -> tuple[Reason, str]:
-    """Return where the rollout is, as a reason and a sentence."""
-    rollout, holding = report.decision.rollout, report.decision.holding
-    if rollout.phase is Phase.FAILED and holding:
-        return Reason.CANDIDATE_FAILED, f"{holding}; {rollout.stable} serves"
-    if rollout.candidate is not None:
-        share = f"{rollout.candidate.revision} at {rollout.candidate.weight}%"
-        return _STORIES[rollout.phase], f"{share}: {holding}" if holding else share
-    if rollout.phase is Phase.ROLLED_BACK and rollout.rejected:
-        last = rollout.rejected[0]
-        return Reason(last.reason), f"{last.revision} taken back: {last.message}; {rollout.stable} serves"
-    reason = Reason.PROMOTED if rollout.phase is Phase.PROMOTED else Reason.READY
-    return reason, f"{rollout.stable} serves all requests" if rollout.stable else "nothing serves yet"

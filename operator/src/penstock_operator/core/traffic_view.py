@@ -23,7 +23,10 @@ class TrafficView:
     stable: str | None
     in_use: frozenset[str]
     """Revisions that have traffic, or are meant to."""
-    candidate: str | None
+    kept: frozenset[str] = frozenset()
+    """Revisions whose pods the split needs besides: candidates, and those that it may return to."""
+    on_trial: frozenset[str] = frozenset()
+    """Its candidates."""
     rejected: dict[str, Rejection] = field(default_factory=dict)
     port: int | None = None
     programmed: bool = False
@@ -50,12 +53,15 @@ def traffic_view(split: Manifest) -> TrafficView:
     candidates = status.get("candidates", ())
     shares = [*status.get("weights", ()), *candidates]
     in_use = {share["revision"] for share in shares if share.get("weight", 0) > 0 and share.get("revision")}
+    on_trial = {entry["revision"] for entry in candidates if entry.get("revision")}
+    ways_back = {status.get(field, {}).get("revision") for field in ("watch", "returning")}
     ready: dict[str, Any] = next((item for item in status.get("conditions", ()) if item["type"] == "Ready"), {})
     return TrafficView(
         split=split["metadata"]["name"],
         stable=status.get("stableRevision"),
         in_use=frozenset(in_use),
-        candidate=candidates[0].get("revision") if candidates else None,
+        kept=frozenset(name for name in {*on_trial, *ways_back, status.get("stableRevision")} if name),
+        on_trial=frozenset(on_trial),
         rejected={
             entry["revision"]: Rejection(reason=entry.get("reason", ""), message=entry.get("message", ""))
             for entry in status.get("rejected", ())
@@ -63,4 +69,21 @@ def traffic_view(split: Manifest) -> TrafficView:
         port=status.get("port"),
         programmed=bool(status.get("weights")) and status.get("port") is not None,
         message=ready.get("message", ""),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What all splits of a namespace use of revisions, whoever's they are."""
+
+    in_use: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+
+
+def usage_of(splits: Sequence[Manifest]) -> Usage:
+    """Return the revisions that have traffic behind some split, and those whose pods some split needs besides."""
+    views = [traffic_view(split) for split in splits if not split["metadata"].get("deletionTimestamp")]
+    return Usage(
+        in_use=frozenset().union(*(view.in_use for view in views)),
+        kept=frozenset().union(*(view.kept for view in views)),
     )

@@ -1,7 +1,7 @@
 """What a split sees around it at one moment."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock_operator.core.judge.judgement import Verdict
 
@@ -34,18 +34,40 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """A candidate that spec asks for. ``revision`` is None while its ModelDeployment does not say which it is."""
+
+    name: str
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What a split sees around it at one moment."""
 
     now: float
-    latest: str | None
+    wanted: tuple[Wanted, ...]
+    """The candidates that spec asks for, in its order."""
     deployment_stable: str | None
     revisions: Mapping[str, RevisionState]
     acknowledged: Mapping[str, int]
     """The weights that every router has acknowledged."""
     warm: frozenset[str]
     """Revisions that every router has resolved and found healthy."""
-    findings: tuple[Finding, ...] | None = None
-    """This tick's findings; None when nothing could be judged yet."""
+    findings: Mapping[str, tuple[Finding, ...]] = field(default_factory=dict)
+    """This tick's findings by revision; one that is not in it could not be judged yet."""
     judged: bool = False
     """Whether policies are asked at all."""
+    frozen: str = ""
+    """Why nothing may go forward now; empty while it may. Going back is never frozen."""
+    mismatch: str = ""
+    """Where requests do not go as the weights say; empty while they do."""
+
+    def state_of(self, revision: str) -> RevisionState:
+        """Return how a revision is; one that no ModelDeployment knows has no pods."""
+        return self.revisions.get(revision, RevisionState(ready=0, wanted=1))
+
+    def is_up(self, revision: str) -> bool:
+        """Return whether all pods of a revision are ready and every router knows them."""
+        state = self.state_of(revision)
+        return state.ready >= state.wanted > 0 and revision in self.warm

@@ -11,7 +11,7 @@ from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.model_deployment import Observed, plan
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 from penstock_operator.core.revisions import revision_views
-from penstock_operator.core.traffic_view import governing_split, traffic_view
+from penstock_operator.core.traffic_view import governing_split, traffic_view, usage_of
 from penstock_operator.ports import Clock, Cluster, RequestRejected
 from penstock_operator.reconcile.execute import execute, report
 
@@ -66,7 +66,8 @@ class ModelDeploymentReconciler:
             for child in self._cluster.list(kind, ref.namespace)
             if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", ()))
         }
-        split = governing_split(ref.name, self._cluster.list(Kind.TRAFFIC_SPLIT, ref.namespace))
+        splits = self._cluster.list(Kind.TRAFFIC_SPLIT, ref.namespace)
+        split = governing_split(ref.name, splits)
         return Observed(
             manifest=manifest,
             spec=spec,
@@ -78,6 +79,7 @@ class ModelDeploymentReconciler:
             children=children,
             traffic=traffic_view(split) if split is not None else None,
             image=self._image,
+            usage=usage_of(splits),
         )
 
     async def _refuse(self, manifest: Manifest, reason: Reason, message: str) -> None:

@@ -1,0 +1,99 @@
+"""Brings what was decided to the routers of a namespace, and clients to the routers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock_operator.core.conditions import Reason
+from penstock_operator.core.difference import differs
+from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_address, endpoint_service, endpoint_write
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
+from penstock_operator.core.rollout_state import Rollout
+from penstock_operator.core.rollout_status import parse_rollout
+from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.traffic_split import Problem, request_timeout_seconds, split_route
+from penstock_operator.ports import Cluster, RequestRejected, RolloutObserver
+from penstock_operator.reconcile.execute import apply_own, in_the_way
+from penstock_operator.reconcile.routing import SplitRouter
+from penstock_operator.reconcile.split_look import Look, acknowledged_weights
+
+#: How long a new weight may take to be acknowledged before the reconcile goes on without; usually milliseconds.
+_ACKNOWLEDGE_SECONDS = 1.0
+#: The timeout behind a split whose ModelDeployment cannot be read; the pods have their own.
+_UNKNOWN_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """Who runs what was published; ``told`` is None where there is nobody to ask. ``problem``: what cannot be done."""
+
+    told: Acknowledgement | None = None
+    problem: Problem | None = None
+
+
+class Publisher:
+    """The routers and the endpoint of splits."""
+
+    def __init__(
+        self, *, cluster: Cluster, router: SplitRouter, observer: RolloutObserver, monotonic: Callable[[], float]
+    ) -> None:
+        self._cluster = cluster
+        self._router = router
+        self._observer = observer
+        self._monotonic = monotonic
+
+    async def ensure_endpoint(self, look: Look) -> Problem | None:
+        """Make or mend the Service of a split that has a name of its own."""
+        service = endpoint_service(look.manifest, ToRouter(port=look.port))
+        ref = ref_of(kind_of(service), service)
+        live = self._cluster.get(ref)
+        write = endpoint_write(service, live, look.status.get("clusterIP"))
+        try:
+            if not differs(live, service) or await apply_own(self._cluster, write.manifest, write.otherwise):
+                return None
+        except RequestRejected as error:
+            return Problem(reason=Reason.REJECTED_BY_SERVER, message=str(error))
+        return Problem(reason=Reason.NOT_OWNED, message=in_the_way([ref]))
+
+    def address(self, look: Look) -> str | None:
+        """Return the ClusterIP of a split that has a name of its own; else the ModelDeployment tells it."""
+        if look.deployment["metadata"]["name"] == look.name:
+            return None
+        ref = ObjectRef(kind=Kind.SERVICE, namespace=look.namespace, name=look.name)
+        return endpoint_address(self._cluster.get(ref), look.status.get("clusterIP"))
+
+    async def publish(self, look: Look, rollout: Rollout) -> Published:
+        """Bring a rollout to the routers."""
+        route = split_route(
+            namespace=look.namespace,
+            split=look.name,
+            port=look.port,
+            spec=look.spec,
+            rollout=rollout,
+            ready=[name for name, state in look.revisions.items() if state.ready],
+            request_timeout_seconds=request_timeout_seconds(tuple(look.targets.values())),
+        )
+        if route is None:
+            return Published()
+        problem = await self._router.publish(look.manifest, route)
+        started = self._monotonic()
+        told = await self._router.acknowledged(look.ref, timeout_seconds=_ACKNOWLEDGE_SECONDS)
+        if told is not None and told.complete and look.weights and rollout.weights != look.weights:
+            self._observer.weights_acknowledged(self._monotonic() - started)
+        return Published(told=told, problem=problem)
+
+    async def publish_as_it_was(self, ref: ObjectRef, manifest: Manifest) -> None:
+        """Let the routers go on with what the status of a split says that may not act."""
+        weights, port = acknowledged_weights(manifest), manifest.get("status", {}).get("port")
+        if not weights or port is None:
+            return
+        route = split_route(
+            namespace=ref.namespace,
+            split=ref.name,
+            port=port,
+            spec=None,
+            rollout=parse_rollout(manifest["status"]),
+            ready=list(weights),
+            request_timeout_seconds=_UNKNOWN_TIMEOUT_SECONDS,
+        )
+        if route is not None:
+            await self._router.publish(manifest, route)

@@ -1,0 +1,120 @@
+"""Judges the revisions of a split that are on trial, and remembers between two ticks what was found."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from penstock_operator.core.objects import ObjectRef
+from penstock_operator.core.phases import ON_TRIAL
+from penstock_operator.core.rollout_state import Rollout
+from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
+from penstock_operator.reconcile.sampling import SplitTick
+from penstock_operator.reconcile.split_look import Look
+
+_ALL = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """One revision to judge. ``against`` is the revision whose requests are compared with."""
+
+    revision: str
+    against: str
+    seen: bool
+    """Whether requests reach it at the weight that is meant."""
+    alone: bool
+    """Whether it has all requests, so that nobody is left to compare with."""
+
+
+class Trials:
+    """The trials of all splits. What is here is lost with the process; status holds what must not be."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[ObjectRef, str], Trial] = {}
+
+    def judge(self, ref: ObjectRef, look: Look, ticks: Sequence[SplitTick]) -> dict[str, Trial]:
+        """Judge what is new; between two ticks the last findings stand. Returns a trial for each revision."""
+        if not look.spec.policies:
+            return {}
+        # Each may use its share of the false alarms, however few are left: the others used theirs.
+        share = 1 / max(1, len(look.spec.candidates))
+        return {subject.revision: self._judge(ref, look, subject, ticks, share) for subject in _subjects(look)}
+
+    def forget(self, ref: ObjectRef) -> None:
+        """Drop what is kept of a split."""
+        self._kept = {key: trial for key, trial in self._kept.items() if key[0] != ref}
+
+    def forget_moved(self, ref: ObjectRef, before: Rollout, after: Rollout) -> None:
+        """Drop the findings about what is at another step now: a new weight is judged on what happens there."""
+        places = {candidate.revision: (candidate.step, candidate.weight) for candidate in after.candidates}
+        for candidate in before.candidates:
+            if places.get(candidate.revision) != (candidate.step, candidate.weight):
+                self._kept.pop((ref, candidate.revision), None)
+        if before.watch is not None and after.watch is None and before.stable is not None:
+            self._kept.pop((ref, before.stable), None)
+
+    def _judge(self, ref: ObjectRef, look: Look, subject: _Subject, ticks: Sequence[SplitTick], share: float) -> Trial:
+        revision, key = subject.revision, (ref, subject.revision)
+        before = self._kept.get(key)
+        # The status may be behind when it could not be written.
+        evidence = before.evidence if before else evidence_of(look.status).get(revision, {})
+        told = analysis_of(look.status).get(revision, ())
+        judged = judge_trial(
+            look.policies,
+            evidence,
+            candidate=revision,
+            ticks=[tick_of(tick.at, tick.counts, stable=subject.against, candidate=revision) for tick in ticks]
+            if subject.seen
+            else [],
+            alone_after=told if subject.alone else None,
+            budget_share=share,
+        )
+        if judged is not None:
+            judged = replace(judged, analysis=tuple({**entry, "revision": revision} for entry in judged.analysis))
+            self._kept[key] = judged
+            return judged
+        if before is not None:
+            return before
+        # After a restart the evidence so far is in status; findings come with the next tick.
+        return Trial(findings=unjudged_trial(look.policies), analysis=tuple(told), evidence=dict(evidence))
+
+
+def on_trial(rollout: Rollout) -> bool:
+    """Return whether there is anything to judge."""
+    return rollout.watch is not None or any(candidate.phase in ON_TRIAL for candidate in rollout.candidates)
+
+
+def _subjects(look: Look) -> Iterator[_Subject]:
+    rollout = look.rollout
+    if rollout.stable is None:
+        return
+    for candidate in rollout.candidates:
+        if candidate.phase in ON_TRIAL:
+            yield _Subject(
+                revision=candidate.revision,
+                against=rollout.stable,
+                # Without an acknowledgement the weight of this step is not everywhere yet.
+                seen=candidate.step_started_at is not None and look.tactics.reaches(candidate.name, candidate.weight),
+                alone=candidate.weight == _ALL,
+            )
+    if rollout.watch is not None:
+        yield _Subject(revision=rollout.stable, against=rollout.watch.revision, seen=True, alone=True)
+
+
+def evidence_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Return the judge's running sums by revision."""
+    told: Mapping[str, Any] = status.get("evidence", {})
+    if isinstance(told.get("revision"), str):
+        return {told["revision"]: told}  # as it was written while there was one candidate only
+    return {revision: sums for revision, sums in told.items() if isinstance(sums, Mapping)}
+
+
+def analysis_of(status: Mapping[str, Any]) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Return what every metric says, by revision."""
+    entries: Sequence[Mapping[str, Any]] = status.get("candidates") or status.get("history") or ({},)
+    only = entries[0].get("revision", "")
+    found: dict[str, tuple[dict[str, Any], ...]] = {}
+    for entry in status.get("analysis", ()):
+        revision = entry.get("revision", only)
+        found[revision] = (*found.get(revision, ()), entry)
+    return found
