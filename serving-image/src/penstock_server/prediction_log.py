@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import orjson
 
 from penstock_server.log import Log
-from penstock_server.profile.counting import text_of
+from penstock_server.profile.groups import text_of
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
 #: A request with more is not logged: one of them would push out a thousand others.

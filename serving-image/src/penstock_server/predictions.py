@@ -6,7 +6,7 @@ from typing import Any
 
 from penstock_contract.feedback import OTHER, FeedbackCounts
 from penstock_contract.profile import Kind, Profile, Role, Transform
-from penstock_server.profile.counting import text_of
+from penstock_server.profile.groups import text_of
 from penstock_server.profile.rows import matrix
 from penstock_server.protocol import DTYPES, Array, TensorSpec
 

@@ -1,5 +1,6 @@
 """The counts of a server's life: exact, off the request path, and told without a profile as well as with one."""
 
+import asyncio
 import json
 import threading
 import time
@@ -18,6 +19,7 @@ from penstock_server.profile.binding import Bound
 from penstock_server.profile.build import Choices, build
 from penstock_server.profile.live import LiveProfile, Stuck
 from penstock_server.profile.reference import Reference, Source, source
+from penstock_server.profile.tap import ENOUGH_REQUESTS
 from penstock_server.protocol import Array, TensorSpec
 
 
@@ -241,3 +243,62 @@ def test_a_mistake_in_counting_costs_the_rows_that_it_met_and_nothing_else(
     got = snapshot(live)
     assert (got.counts.rows, got.dropped_rows) == (2, 3)
     assert said == ["profile", "count-failed"]
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch, start: Start) -> Callable[[], LiveProfile]:
+    """Return a function that makes counts whose thread only counts when it is told to."""
+
+    def begin() -> LiveProfile:
+        monkeypatch.setattr(live_module, "_INTERVAL_SECONDS", 60.0)
+        live = start()
+        live.body()  # the profile is read
+        return live
+
+    return begin
+
+
+def observe_plain(live: LiveProfile, rows: Array) -> None:
+    for row in rows:
+        live.observe(asked({"x": row[np.newaxis]}), [row[np.newaxis].sum(axis=1, keepdims=True)])
+
+
+ENOUGH = np.resize(REFERENCE, (ENOUGH_REQUESTS, 3))
+
+
+async def test_plain_rows_are_counted_by_the_event_loop_as_soon_as_there_are_enough(
+    unhurried: Callable[[], LiveProfile], start: Start
+) -> None:
+    live, other = unhurried(), start(run=False)
+    observe_plain(live, ENOUGH[1:])
+    await asyncio.sleep(0)
+    assert live.rows == 0
+    observe_plain(live, ENOUGH[:1])
+    await asyncio.sleep(0)
+    assert live.rows == ENOUGH_REQUESTS
+    observe(other, ENOUGH[:1])
+    for row in ENOUGH[1:]:
+        observe(other, row[np.newaxis])
+    assert snapshot(live).counts == snapshot(other).counts
+
+
+async def test_where_counting_takes_long_it_leaves_the_event_loop(
+    unhurried: Callable[[], LiveProfile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = unhurried()
+    monkeypatch.setattr(live_module, "_HERE_SECONDS_MAX", -1.0)
+    for _ in range(40):
+        observe_plain(live, ENOUGH)
+        await asyncio.sleep(0)
+    observe_plain(live, ENOUGH)
+    assert live._here_requests < 32
+    until(lambda: live.rows + live.dropped_rows == 41 * ENOUGH_REQUESTS)
+
+
+async def test_while_somebody_else_counts_the_event_loop_does_not_wait(unhurried: Callable[[], LiveProfile]) -> None:
+    live = unhurried()
+    with live._lock:
+        observe_plain(live, ENOUGH)
+        await asyncio.sleep(0)
+        assert live.rows == 0
+    until(lambda: live.rows == ENOUGH_REQUESTS)

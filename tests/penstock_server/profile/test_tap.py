@@ -5,7 +5,7 @@ import pytest
 from tests.penstock_server.profile.conftest import X, Y, asked
 
 from penstock_server.profile.rows import Answered, Tensors, blocks, packed_block
-from penstock_server.profile.tap import WAKE_REQUESTS, Tap
+from penstock_server.profile.tap import ENOUGH_REQUESTS, Tap
 from penstock_server.protocol import TensorSpec
 
 IMAGE = TensorSpec(name="image", datatype="FP32", shape=(-1, 3, 64, 64))
@@ -62,21 +62,44 @@ def test_of_a_request_that_does_not_fit_one_row_is_kept_for_tests() -> None:
     assert results[0][0, 0] == request.inputs["x"][0, 0]
 
 
-def test_enough_requests_wake_who_counts_them() -> None:
+def told(one: Tap) -> list[int]:
+    """A list that grows each time that enough waits."""
+    times: list[int] = []
+    one.enough = lambda: times.append(one.rows_waiting)
+    return times
+
+
+def test_when_enough_requests_wait_that_is_told_once_until_some_are_taken() -> None:
     one = tap()
-    for _ in range(WAKE_REQUESTS - 1):
+    times = told(one)
+    for _ in range(ENOUGH_REQUESTS - 1):
         observe(one, 1)
-    assert not one.wake.is_set()
+    assert times == []
+    for _ in range(5):
+        observe(one, 1)
+    assert times == [ENOUGH_REQUESTS]
+    take(one, 5)
     observe(one, 1)
-    assert one.wake.is_set()
+    assert times == [ENOUGH_REQUESTS, ENOUGH_REQUESTS]
 
 
-def test_half_of_the_rows_that_may_wait_wake_who_counts_them() -> None:
+def test_half_of_the_rows_that_may_wait_are_enough() -> None:
     one = tap(rows_max=1000)
+    times = told(one)
     observe(one, 500)
-    assert not one.wake.is_set()
+    assert times == []
     observe(one, 1)
-    assert one.wake.is_set()
+    assert times == [501]
+
+
+def test_rows_that_were_packed_are_taken_by_themselves_up_to_the_first_other_request() -> None:
+    one = tap()
+    for name in (None, None, None, "id", None):
+        observe(one, 1, name=name)
+    assert len(one.take_packed(2)) == 2
+    assert len(one.take_packed(2)) == 1
+    assert one.take_packed(2) == []
+    assert one.rows_waiting == 2
 
 
 def test_a_piece_ends_with_the_request_that_fills_it() -> None:

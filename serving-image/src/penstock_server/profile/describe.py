@@ -15,7 +15,7 @@ from penstock_contract.profile import (
     Kind,
     Transform,
 )
-from penstock_server.profile.counting import compared_as, text_of
+from penstock_server.profile.groups import compared_as, text_of
 from penstock_server.profile.table import UnusableData
 from penstock_server.protocol import DTYPES, Array
 

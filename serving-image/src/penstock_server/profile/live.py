@@ -1,5 +1,6 @@
 """The counts of one life of the server: fed by requests, binned by a thread, told at /v1/profile."""
 
+import asyncio
 import contextlib
 import random
 import threading
@@ -19,7 +20,7 @@ from penstock_server.profile.counting import Counter
 from penstock_server.profile.plain import PlainCounter
 from penstock_server.profile.reference import Reference, Source
 from penstock_server.profile.rows import Answered, Packed, Tensors, blocks, packed_block
-from penstock_server.profile.tap import Tap
+from penstock_server.profile.tap import ENOUGH_REQUESTS, Tap
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
 #: Counted in one go, normally all that waits: numpy's calls cost the same for few rows as for many. But what they need
@@ -27,6 +28,10 @@ from penstock_server.protocol import Array, InferRequest, TensorSpec
 _CHUNK_ELEMENTS, _CHUNK_REQUESTS_MIN, _CHUNK_REQUESTS_MAX = 65_536, 64, 4096
 _CHUNK_ROWS = 16_384
 _INTERVAL_SECONDS = 0.25
+#: Counting that takes no longer may hold up requests, as a run may that is as short.
+_HERE_SECONDS_MAX = 0.001
+_HERE_REQUESTS_MIN = 32
+_HERE_TIMES = 8
 #: How long a reader waits for its turn before it says that counting is stuck.
 _PATIENCE_SECONDS = 2.0
 
@@ -36,7 +41,13 @@ class Stuck(Exception):  # noqa: N818 - it is a state of the thread
 
 
 class LiveProfile:
-    """Counts what the model answers. ``observe`` belongs to the event loop; all else may be called by any thread."""
+    """Counts what the model answers. ``observe`` belongs to the event loop; all else may be called by any thread.
+
+    Plain rows are counted on the event loop's own thread, a few hundred at a time, where that takes less than a
+    millisecond: a thread beside it would hold the interpreter for as long, and on a single core the kernel lets either
+    of the two wait for the other for several milliseconds. Whatever may take longer, and what comes while there is
+    little traffic, is counted by a thread.
+    """
 
     def __init__(
         self,
@@ -63,6 +74,11 @@ class LiveProfile:
         self._lock = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="count", daemon=True)
+        self._wake = threading.Event()
+        self._tap.enough = self._wake.set
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._here_requests = ENOUGH_REQUESTS
+        self._here_times: list[float] = []
         self._reference: Reference | None = None
         self._counter: Counter | PlainCounter = PlainCounter(self._tensors)
         self._feedback = Feedback(self._outputs)
@@ -89,13 +105,16 @@ class LiveProfile:
         return self._reference.error if self._reference else None
 
     def start(self) -> None:
-        """Begin to count."""
+        """Begin to count; on the event loop as well, if there is one."""
+        with contextlib.suppress(RuntimeError):
+            self._loop = asyncio.get_running_loop()
+            self._tap.enough = self._count_soon
         self._thread.start()
 
     def close(self) -> None:
         """Count what still waits and end the thread; a stuck one is left behind."""
         self._stopping = True
-        self._tap.wake.set()
+        self._wake.set()
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_SECONDS)
 
@@ -185,12 +204,42 @@ class LiveProfile:
         with contextlib.suppress(Stuck), self._turn():
             pass  # the profile is read now, and not when somebody asks
         while not self._stopping:
-            self._tap.wake.wait(_INTERVAL_SECONDS)
-            self._tap.wake.clear()
+            self._wake.wait(_INTERVAL_SECONDS)
+            self._wake.clear()
             with contextlib.suppress(Stuck), self._turn():
                 self._drain()
         with contextlib.suppress(Stuck), self._turn():
             self._drain()
+
+    def _count_soon(self) -> None:
+        """Count when the requests of this turn of the event loop are answered; elsewhere, if it would take too long."""
+        if self._loop is None or self._here_requests < _HERE_REQUESTS_MIN or self._tap.rows_waiting > _CHUNK_ROWS:
+            self._wake.set()
+        else:
+            self._loop.call_soon(self._count_here)
+
+    def _count_here(self) -> None:
+        if self._reference is None or not self._lock.acquire(blocking=False):
+            self._wake.set()  # the profile has not been read, or somebody counts just now
+            return
+        try:
+            packed = self._tap.take_packed(self._here_requests)
+            if not packed:
+                self._wake.set()  # what waits takes longer
+                return
+            started = time.thread_time()
+            self._count_or_complain(packed, ())
+            self._learn(time.thread_time() - started)
+        finally:
+            self._lock.release()
+
+    def _learn(self, seconds: float) -> None:
+        """Count fewer at a time where even the fastest of several was too long: others can only make it slower."""
+        self._here_times.append(seconds)
+        if len(self._here_times) >= _HERE_TIMES:
+            if min(self._here_times) > _HERE_SECONDS_MAX:
+                self._here_requests //= 2
+            self._here_times.clear()
 
     def _drain(self) -> None:
         """Count what waits now; what comes meanwhile waits for the next time, or this might never end.
@@ -202,17 +251,21 @@ class LiveProfile:
             packed, answered = self._tap.take(self._chunk_requests, _CHUNK_ROWS)
             if not packed and not answered:
                 return
-            rows = len(packed) + sum(request.rows for request, _ in answered)
-            before = self._rows
-            try:
-                self._count(packed, answered)
-            except Exception as error:  # noqa: BLE001 - the top of the loop: who comes next is counted all the same
-                self._complain(error)
-            self._uncounted_rows += rows - (self._rows - before)
-            left -= rows
+            left -= self._count_or_complain(packed, answered)
             if left <= 0:
                 return
             time.sleep(0)  # whoever waits for the GIL gets it here
+
+    def _count_or_complain(self, packed: Sequence[Packed], answered: Sequence[Answered]) -> int:
+        """Count what can be counted; return how many rows there were."""
+        rows = len(packed) + sum(request.rows for request, _ in answered)
+        before = self._rows
+        try:
+            self._count(packed, answered)
+        except Exception as error:  # noqa: BLE001 - the top of the loop: who comes next is counted all the same
+            self._complain(error)
+        self._uncounted_rows += rows - (self._rows - before)
+        return rows
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:

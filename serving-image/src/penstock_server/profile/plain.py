@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock_server.profile.counting import extremes_of, pairs, text_of
+from penstock_server.profile.groups import extremes_of, pairs, text_of
 from penstock_server.profile.rows import INPUT_COLUMNS_MAX, OUTPUT_COLUMNS_MAX, Block, Tensors, width
 from penstock_server.protocol import Array, TensorSpec
 

@@ -143,20 +143,22 @@ def blocks(answered: Sequence[Answered], tensors: Tensors, pick: Pick) -> Iterat
 def packed_block(packed: Sequence[Packed], tensors: Tensors) -> Block | None:
     """Return the rows of requests of one row each, without those whose inputs have another size than the model's."""
     sizes = [(width(spec) or 0) * DTYPES[spec.datatype].itemsize for spec in tensors.inputs]
-    fitting = [row for row in packed if [len(value) for value in row[: len(sizes)]] == sizes]
-    if not fitting:
+    columns = list(zip(*packed, strict=True))
+    if any(set(map(len, values)) != {size} for values, size in zip(columns, sizes, strict=False)):
+        packed = [row for row in packed if [len(value) for value in row[: len(sizes)]] == sizes]
+        columns = list(zip(*packed, strict=True))
+    if not columns:
         return None
-    columns = list(zip(*fitting, strict=True))
     inputs = {spec.name: _unpacked(values, spec) for spec, values in zip(tensors.inputs, columns, strict=False)}
     outputs: dict[str, Array] = {}
     for spec, values in zip(tensors.outputs, columns[len(sizes) :], strict=True):
         size = len(values[0])
         known = width(spec)
-        if size and all(len(value) == size for value in values):
+        if size and set(map(len, values)) == {size}:
             rows = _unpacked(values, spec)
             if known in {None, rows.shape[1]} and rows.shape[1] <= OUTPUT_ELEMENTS_MAX:
                 outputs[spec.name] = rows
-    return Block(rows=len(fitting), inputs=inputs, outputs=outputs)
+    return Block(rows=len(packed), inputs=inputs, outputs=outputs)
 
 
 def _unpacked(values: Sequence[bytes], spec: TensorSpec) -> Array:

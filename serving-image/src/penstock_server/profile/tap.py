@@ -1,7 +1,6 @@
 """Takes answered requests off the request path: a bounded queue that costs a request a fraction of a microsecond."""
 
 import random
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ _BYTES_MAX = 4 * 1024 * 1024
 _ROWS_MIN, _ROWS_MAX = 512, 32_768
 #: A request that is kept whole takes about a kilobyte besides its rows.
 _REQUESTS_MAX = 8192
-#: So many requests, or half of the rows that may wait, wake the counting thread before its time. Each time holds up the
-#: requests of that moment for as long as it counts: at 2048 the slowest of 100 took 3.5 ms, at 256 2.4 ms with as many
-#: requests per second, and from 128 down there were fewer.
-WAKE_REQUESTS = 256
+#: So many requests, or half of the rows that may wait, are counted before their time. Each time holds up the requests
+#: of that moment for as long as it counts, and each costs as much as some fifty requests before it counts the first.
+ENOUGH_REQUESTS = 256
 
 _BYTES_OF: Callable[[Array], bytes] = methodcaller("tobytes")
 
@@ -34,17 +32,19 @@ class _Copy:
 
 
 class Tap:
-    """Between the event loop, which alone calls ``observe``, and the one thread at a time that calls ``take``.
+    """Between the event loop, which alone calls ``observe``, and who takes what waits, one at a time.
 
     Of a plain request it keeps the bytes of its row, of others references: nobody writes into arrays that were
     answered. Bytes are small and lie together; whole requests that live on push everything else out of the caches.
-    What does not fit is dropped and counted. ``wake`` is set when enough rows wait.
+    What does not fit is dropped and counted. ``enough`` is called, on the event loop, once when enough waits to be
+    counted, and again when there is enough after some of it was taken.
     """
 
     def __init__(self, tensors: Tensors, *, rows_max: int | None = None) -> None:
         fitting = _BYTES_MAX // max(tensors.row_bytes, 1)
         self.rows_max = rows_max or min(max(fitting, _ROWS_MIN), _ROWS_MAX)
-        self.wake = threading.Event()
+        self.enough: Callable[[], None] = _nobody
+        self._told = False
         self.dropped_rows = 0
         self._tensors = tensors
         self._whole = tensors.all_of_them
@@ -57,7 +57,7 @@ class Tap:
         # Each is written by one side alone, so that neither needs a lock.
         self._offered = 0
         self._taken = 0
-        self._wake_rows = self.rows_max // 2
+        self._enough_rows = self.rows_max // 2
 
     def observe(self, request: InferRequest, outputs: Sequence[Array]) -> None:
         """Keep an answered request for counting; never waits, never raises."""
@@ -67,19 +67,27 @@ class Tap:
         if pending > self.rows_max or len(waiting) >= _REQUESTS_MAX:
             self._overflow(request, outputs)
             return
-        if self._packable and rows == 1 and request.id is None and self._is_usual(request.outputs):
+        if (
+            self._packable
+            and rows == 1
+            and request.id is None
+            and (request.outputs is self._usual or self._is_usual(request.outputs))
+        ):
             inputs = request.inputs
             only = self._only_input
-            row = [inputs[only].tobytes()] if only else [inputs[spec.name].tobytes() for spec in self._tensors.inputs]
-            row += map(_BYTES_OF, outputs)
-            waiting.append(row)
+            if only is not None:
+                waiting.append([inputs[only].tobytes(), *map(_BYTES_OF, outputs)])
+            else:
+                row = [inputs[spec.name].tobytes() for spec in self._tensors.inputs]
+                waiting.append([*row, *map(_BYTES_OF, outputs)])
         elif self._whole:
             waiting.append((request, outputs))
         else:
             waiting.append(self._copied(request, outputs))
         self._offered += rows
-        if (len(waiting) >= WAKE_REQUESTS or pending > self._wake_rows) and not self.wake.is_set():
-            self.wake.set()
+        if (len(waiting) >= ENOUGH_REQUESTS or pending > self._enough_rows) and not self._told:
+            self._told = True
+            self.enough()
 
     @property
     def rows_waiting(self) -> int:
@@ -88,6 +96,7 @@ class Tap:
 
     def take(self, requests: int, rows: int) -> tuple[list[Packed], list[Answered]]:
         """Return requests that wait, in order: so many, or fewer where they have so many rows, or all there are."""
+        self._told = False
         packed: list[Packed] = []
         answered: list[Answered] = []
         count = 0
@@ -102,9 +111,18 @@ class Tap:
         self._taken += count
         return packed, answered
 
+    def take_packed(self, requests: int) -> list[Packed]:
+        """Return requests of one row each that wait, in order and at most so many; those before any other."""
+        self._told = False
+        waiting = self._waiting
+        packed: list[Packed] = []
+        while waiting and len(packed) < requests and isinstance(one := waiting[0], list):
+            waiting.popleft()
+            packed.append(one)
+        self._taken += len(packed)
+        return packed
+
     def _is_usual(self, outputs: tuple[RequestedOutput, ...]) -> bool:
-        if outputs is self._usual:
-            return True
         if tuple(output.name for output in outputs) != self._output_names:
             return False
         self._usual = outputs
@@ -121,7 +139,7 @@ class Tap:
                 self._waiting.append(one)
                 rows -= 1
         self.dropped_rows += rows
-        self.wake.set()
+        self.enough()
 
     def _copied(self, request: InferRequest, outputs: Sequence[Array]) -> Answered:
         counted = {spec.name for spec in self._tensors.outputs}
@@ -150,3 +168,7 @@ class Tap:
                 kept.append((wanted, rows[row : row + 1].copy()))
         seen: Seen = _Copy(id=None, rows=1, inputs=inputs, outputs=tuple(wanted for wanted, _ in kept))
         return seen, [array for _, array in kept]
+
+
+def _nobody() -> None:
+    """Nobody counts before the time has come."""
