@@ -1,0 +1,126 @@
+"""A shadow from end to end: a real router copies, real servers answer, their answers are compared."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from onnx import ModelProto, helper
+from tests.fakes.cluster import FakeCluster
+from tests.penstock_operator.adapters.xds.rig import Rig, free_port, until
+from tests.penstock_server import onnx_models
+
+from penstock_operator.adapters.serving_pods import HttpServingPods
+from penstock_operator.core.comparison import Comparison
+from penstock_operator.core.names import MANAGED_BY, OPERATOR, REVISION
+from penstock_operator.core.objects import Kind, ObjectRef
+from penstock_operator.core.routes import Backend, Mirror
+from penstock_operator.reconcile.comparing import Comparing
+
+pytestmark = pytest.mark.envoy
+
+SPLIT = ObjectRef(kind=Kind.TRAFFIC_SPLIT, namespace="shop", name="fraud")
+STABLE, SHADOW = "fraud-a", "fraud-b"
+
+
+def plus(amount: float) -> ModelProto:
+    """A model that adds something to its input."""
+    added = helper.make_tensor("amount", 1, [1], [amount])
+    return onnx_models.model(
+        [helper.make_node("Add", ["x", "amount"], ["y"])],
+        [onnx_models.tensor("x", "FP32", [None, 1])],
+        [onnx_models.tensor("y", "FP32", [None, 1])],
+        initializer=[added],
+    )
+
+
+class Servers:
+    """Serving pods as processes: an address each, the ports of all."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: list[asyncio.subprocess.Process] = []
+        self.port, self.management_port = free_port(), free_port()
+        self.cluster = FakeCluster()
+
+    async def start(self, revision: str, address: str, model: ModelProto) -> Backend:
+        path = self._folder / f"{revision}.onnx"
+        path.write_bytes(model.SerializeToString())
+        ports = ("--port", str(self.port), "--management-port", str(self.management_port), "--grpc-port", "off")
+        self._processes.append(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "penstock_server", str(path), "--name", "fraud", "--host", address, *ports),
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                env={**os.environ, "PENSTOCK_TERMINATION_LOG": str(self._folder / "last-words")},
+            )
+        )
+        self.cluster.put(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": revision,
+                    "namespace": "shop",
+                    "labels": {MANAGED_BY: OPERATOR, REVISION: revision},
+                },
+                "spec": {},
+                "status": {"podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
+            }
+        )
+        return Backend(revision=revision, host=address, port=self.port, weight=0 if revision == SHADOW else 100)
+
+    async def stop(self) -> None:
+        for process in self._processes:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
+    servers = Servers(tmp_path)
+    yield servers
+    await servers.stop()
+
+
+async def infer(rig: Rig, value: float) -> Any:
+    message = {"inputs": [{"name": "x", "shape": [1, 1], "datatype": "FP32", "data": [value]}]}
+    async with rig.client.post(rig.url(), json=message) as response:
+        return (await response.json())["outputs"][0]["data"][0] if response.status == 200 else None
+
+
+async def test_what_a_shadow_answers_otherwise_is_found_on_the_very_requests(rig: Rig, servers: Servers) -> None:
+    backends = await servers.start(STABLE, "127.0.0.2", plus(1)), await servers.start(SHADOW, "127.0.0.3", plus(3))
+    await rig.router()
+    mirrors = (Mirror(revision=SHADOW, percent=100, compare=True),)
+    rig.publish(rig.route(*backends, mirrors=mirrors))
+    assert (await rig.acknowledged()).complete
+    async with asyncio.timeout(30):
+        await rig.healthy(STABLE, SHADOW)
+    comparing = Comparing(
+        cluster=servers.cluster,
+        pods=HttpServingPods(rig.client, port=servers.management_port),
+        monotonic=asyncio.get_running_loop().time,
+        interval_seconds=0.05,
+    )
+    total = Comparison()
+
+    async def compared(count: int) -> bool:
+        nonlocal total
+        found = comparing.take(SPLIT, stable=STABLE, shadows=[SHADOW])
+        total += found.get(SHADOW, Comparison())
+        return total.n >= count
+
+    await compared(0)
+    await asyncio.sleep(0.5)  # the first look counts nothing
+    assert [await infer(rig, value) for value in range(40)] == [value + 1 for value in range(40)]
+    await until(lambda: compared(40))
+    comparing.forget(SPLIT)
+    assert (total.n, total.disagreements, total.incomparable) == (40, 40, 0)
+    assert total.score.mean == pytest.approx(2.0)
+    assert abs(total.latency.mean) < 1.0
