@@ -27,6 +27,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "operator.tolerations[0].operator=Exists",
         "operator.priorityClassName=system-cluster-critical",
         "gateway.enabled=true",
+        "prometheus.url=http://prometheus.monitoring.svc:9090",
+        "prometheus.tokenSecret=prometheus-token",
     ),
     "everything off": ("rbac.aggregate=false", "networkPolicy.enabled=false", "operator.replicas=1"),
 }

@@ -16,6 +16,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.tick_seconds == 2.0
     assert settings.router_replicas == 2
     assert not settings.gateway_enabled
+    assert (settings.prometheus_url, settings.prometheus_token_file) == ("", "")
 
 
 def test_what_the_chart_sets_is_read() -> None:
@@ -32,6 +33,8 @@ def test_what_the_chart_sets_is_read() -> None:
             "TICK_SECONDS": "0.5",
             "IMAGE_PULL_SECRETS": "a,b",
             "GATEWAY_ENABLED": "true",
+            "PROMETHEUS_URL": "http://prometheus.monitoring.svc:9090/prefix",
+            "PROMETHEUS_TOKEN_FILE": "/etc/penstock/prometheus/token",
         }
     )
     assert settings.xds_address == "penstock-xds.penstock-system.svc:18001"
@@ -42,6 +45,8 @@ def test_what_the_chart_sets_is_read() -> None:
     assert settings.tick_seconds == 0.5
     assert settings.image_pull_secrets == ("a", "b")
     assert settings.gateway_enabled
+    assert settings.prometheus_url == "http://prometheus.monitoring.svc:9090/prefix"
+    assert settings.prometheus_token_file == "/etc/penstock/prometheus/token"
 
 
 def test_an_empty_variable_counts_as_absent() -> None:
@@ -56,6 +61,8 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("WORKERS", "0", "write a number from 1 to 64"),
         ("TICK_SECONDS", "soon", "write one from 0.1 to 60.0"),
         ("TICK_SECONDS", "nan", "write a number from 0.1 to 60.0"),
+        ("PROMETHEUS_URL", "prometheus:9090", "write http(s)://host:port"),
+        ("PROMETHEUS_URL", "http://user:secret@prometheus", "without user or query"),
         ("LEADER_ELECTION", "maybe", "write true or false"),
         ("LOG_LEVEL", "LOUD", "write one of DEBUG, INFO, WARNING, ERROR"),
         ("IMAGE_PULL_POLICY", "Sometimes", "write one of Always, IfNotPresent, Never"),

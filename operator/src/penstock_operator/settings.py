@@ -1,6 +1,7 @@
 """What the environment says about this process; the only reader of it."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _PORT_MAX = 65535
+_URL = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
 class SettingsError(Exception):
@@ -22,6 +24,7 @@ class Settings:
 
     ``watch_namespaces`` is empty when all namespaces are watched. ``pod_ip`` is empty outside of a cluster, and then
     no Service leads routers here. ``pod_uid`` lets a restarted container take back its pod's lease at once.
+    ``prometheus_url`` is empty where no Prometheus is asked; ``prometheus_token_file`` holds a bearer token for it.
     """
 
     operator_namespace: str
@@ -44,6 +47,8 @@ class Settings:
     workers: int
     tick_seconds: float
     resync_seconds: float
+    prometheus_url: str
+    prometheus_token_file: str
     profile_seconds: float
 
 
@@ -73,6 +78,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         workers=read.whole("WORKERS", 4, low=1, high=64),
         tick_seconds=read.number("TICK_SECONDS", 2.0, low=0.1, high=60.0),
         resync_seconds=read.number("RESYNC_SECONDS", 450.0, low=5.0, high=3600.0),
+        prometheus_url=read.url("PROMETHEUS_URL"),
+        prometheus_token_file=read.text("PROMETHEUS_TOKEN_FILE", ""),
         profile_seconds=read.number("PROFILE_SECONDS", 30.0, low=1.0, high=3600.0),
     )
 
@@ -85,6 +92,12 @@ class _Reader:
 
     def text(self, name: str, default: str) -> str:
         return self._environment.get(name, "").strip() or default
+
+    def url(self, name: str) -> str:
+        value = self.text(name, "")
+        if value and not _URL.fullmatch(value):
+            raise SettingsError(f"{name}={value!r} is no address; write http(s)://host:port, without user or query")
+        return value
 
     def names(self, name: str) -> tuple[str, ...]:
         parts = (part.strip() for part in self.text(name, "").split(","))

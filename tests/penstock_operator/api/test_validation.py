@@ -58,6 +58,10 @@ def prometheus(**fields: Any) -> Change:
     return metric(**{"name": "revenue", "source": "Prometheus", "query": QUERY, **fields})
 
 
+def limit_of(source: str, limit: str) -> Change:
+    return {"spec.metrics": [{"name": "shadow", "source": source, "limit": limit}]}
+
+
 def web(**fields: Any) -> Change:
     where = {"url": "https://shop.example.com/stats/{{revision}}", "pointer": "/sales", **fields}
     return metric(source="Web", web=where)
@@ -641,6 +645,30 @@ CASES = {
         said="the limit of a Prometheus or Web metric is a number in the unit of its values, such as 0.8",
         invalid={"spec.metrics": [{"name": "a", "source": "Prometheus", "query": QUERY, "limit": "2%"}]},
         valid={"spec.metrics": [{"name": "a", "source": "Prometheus", "query": QUERY, "limit": "-2.5e-3"}]},
+    ),
+    "a shadow compared without a limit": Case(
+        kind=DPOL,
+        said="what compares a shadow with the stable needs limit, such as 1% for OutputDisagreement",
+        invalid=metric(source="OutputDisagreement"),
+        valid=limit_of("OutputDisagreement", "1%"),
+    ),
+    "a limit of disagreement that is no percentage": Case(
+        kind=DPOL,
+        said="the limit of an OutputDisagreement is a percentage above 0% and below 100%",
+        invalid=limit_of("OutputDisagreement", "0.01"),
+        valid=limit_of("OutputDisagreement", "0.1%"),
+    ),
+    "a limit of scores with a unit": Case(
+        kind=DPOL,
+        said="the limit of a ScoreDifference is a number from 0",
+        invalid=limit_of("ScoreDifference", "2%"),
+        valid=limit_of("ScoreDifference", "0.02"),
+    ),
+    "a limit of delays without a unit": Case(
+        kind=DPOL,
+        said="the limit of a LatencyDifference is a duration, such as 5ms",
+        invalid=limit_of("LatencyDifference", "0.005"),
+        valid=limit_of("LatencyDifference", "5ms"),
     ),
     "a Web metric without its place": Case(
         kind=DPOL,

@@ -8,7 +8,7 @@ import pytest
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
-from penstock_operator.core.judge.counts import Reading, Tick
+from penstock_operator.core.judge.counts import Reading, Shadowed, Tick
 from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.judge.metrics import (
     ErrorRateAgainstLimit,
@@ -173,6 +173,49 @@ def test_a_reading_of_another_policy_is_not_mistaken() -> None:
     assert judged([guard(SALES)], {}, ticks(1), readings={"guard/sales": reading}).verdict == "Error"
 
 
+SHADOW: list[dict[str, Any]] = [
+    {"name": "answers", "source": "OutputDisagreement", "limit": "1%"},
+    {"name": "scores", "source": "ScoreDifference", "limit": "0.02"},
+    {"name": "delay", "source": "LatencyDifference", "limit": "5ms"},
+]
+
+
+def shadow_ticks(number: int, *, wrong: int, score: float, seconds: float, every: int = 5) -> list[Tick]:
+    found = []
+    for at in range(number):
+        shadowed = Shadowed(
+            n=200,
+            disagreements=wrong,
+            score_difference=score * (1 + at % 3 / 10),
+            latency_difference=seconds * (1 + at % 3 / 10),
+        )
+        compared = shadowed if at % every == 0 else None
+        found.append(tick_of(float(at), {}, stable=A, candidate=B, shadowed=compared))
+    return found
+
+
+def test_a_shadow_that_answers_otherwise_or_later_fails() -> None:
+    trial = judged([guard(*SHADOW)], {}, shadow_ticks(100, wrong=20, score=0.1, seconds=0.02))
+    assert "Fail" in {entry["verdict"] for entry in trial.analysis}
+    for metric in SHADOW:
+        alone = judged([guard(metric)], {}, shadow_ticks(100, wrong=20, score=0.1, seconds=0.02))
+        assert alone.verdict == "Fail", metric["name"]
+
+
+def test_a_shadow_that_answers_the_same_passes_and_the_verdict_stands_between_comparisons() -> None:
+    trial = judged([guard(*SHADOW)], {}, shadow_ticks(99, wrong=0, score=0.001, seconds=-0.001))
+    assert {entry["metric"]: entry["verdict"] for entry in trial.analysis} == dict.fromkeys(
+        ("answers", "scores", "delay"), "Pass"
+    )
+    assert "limit at most 5 ms" in trial.analysis[2]["message"]
+
+
+def test_a_shadow_that_is_compared_no_more_has_no_data() -> None:
+    before = judged([guard(*SHADOW)], {}, shadow_ticks(99, wrong=0, score=0.001, seconds=0.0))
+    late = [tick_of(500.0, {}, stable=A, candidate=B)]
+    assert judged([guard(*SHADOW)], before.evidence, late).verdict == "NoData"
+
+
 @pytest.mark.parametrize("whole_policy", [True, False], ids=["policy", "metric"])
 def test_a_dry_run_is_told_and_does_nothing(*, whole_policy: bool) -> None:
     broken = ticks(20, errors=60)
@@ -200,6 +243,7 @@ def test_a_dry_run_costs_the_others_none_of_the_budget() -> None:
         ({"query": "up{{{pod}}}"}, "not known"),
         ({"query": 'up{revision="{{revision}}"'}, "query: a selector's braces are not closed"),
         ({"against": None, "limit": "50ms"}, "limit must be a number"),
+        ({"source": "OutputDisagreement", "query": None}, "compares with a limit"),
         ({"source": "Web", "query": None}, "needs web"),
         ({"source": "Web", "web": {"url": "https://a/{{rev}}", "pointer": ""}}, "web.url: {{rev}} is not known"),
     ],

@@ -6,7 +6,9 @@ import re
 
 from penstock_operator.api.duration import parse_duration
 from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
+from penstock_operator.core.judge.counts import Reading, Tick
 from penstock_operator.core.judge.metrics import (
+    DisagreementAgainstLimit,
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
     LatencyAgainstLimit,
@@ -35,6 +37,16 @@ def metric_of(spec: MetricSpec) -> Metric:
             return _latency(spec)
         case "Prometheus" | "Web":
             return _mean(spec)
+        case "OutputDisagreement":
+            return DisagreementAgainstLimit(name=spec.name, limit=_share(_limit(spec)), critical=spec.critical)
+        case "ScoreDifference":
+            limit = _number(spec, _limit(spec))
+            return MeanAgainstLimit(name=spec.name, limit=limit, asked=spec.source, critical=spec.critical)
+        case "LatencyDifference":
+            seconds = parse_duration(_limit(spec)).total_seconds()
+            return MeanAgainstLimit(
+                name=spec.name, limit=seconds, unit="seconds", asked=spec.source, critical=spec.critical
+            )
 
 
 def filled(template: str, *, revision: str, namespace: str, split: str) -> str:
@@ -57,8 +69,7 @@ def filled(template: str, *, revision: str, namespace: str, split: str) -> str:
 
 def _error_rate(spec: MetricSpec) -> Metric:
     if spec.limit is not None:
-        share = float(spec.limit.removesuffix("%")) / 100
-        return ErrorRateAgainstLimit(name=spec.name, limit=share, critical=spec.critical)
+        return ErrorRateAgainstLimit(name=spec.name, limit=_share(spec.limit), critical=spec.critical)
     return ErrorRateAgainstStable(
         name=spec.name,
         tolerate_ratio=spec.tolerate_ratio,
@@ -90,10 +101,7 @@ def _mean(spec: MetricSpec) -> MeanMetric:
     asked = _question(spec)
     higher = spec.direction == "HigherIsBetter"
     if spec.limit is not None:
-        try:
-            limit = float(spec.limit)
-        except ValueError as error:
-            raise ValueError(f"metric {spec.name}: limit must be a number, such as 0.8; got {spec.limit}") from error
+        limit = _number(spec, spec.limit)
         return MeanAgainstLimit(
             name=spec.name,
             limit=limit,
@@ -111,6 +119,36 @@ def _mean(spec: MetricSpec) -> MeanMetric:
         batch=_batch(spec),
         critical=spec.critical,
     )
+
+
+def _limit(spec: MetricSpec) -> str:
+    if spec.limit is None:
+        raise ValueError(f"metric {spec.name}: a {spec.source} compares with a limit; set limit")
+    return spec.limit
+
+
+def _share(percentage: str) -> float:
+    return float(percentage.removesuffix("%")) / 100
+
+
+def _number(spec: MetricSpec, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise ValueError(f"metric {spec.name}: limit must be a number, such as 0.8; got {text}") from error
+
+
+def shadow_reading(spec: MetricSpec, tick: Tick) -> Reading | None:
+    """Return what a tick's comparison of answers says of a metric that is a mean of it, or None."""
+    if tick.shadowed is None or not tick.shadowed.n:
+        return None
+    match spec.source:
+        case "ScoreDifference":
+            return Reading(at=tick.at, candidate=tick.shadowed.score_difference)
+        case "LatencyDifference":
+            return Reading(at=tick.at, candidate=tick.shadowed.latency_difference)
+        case _:
+            return None
 
 
 def _batch(spec: MetricSpec) -> int:

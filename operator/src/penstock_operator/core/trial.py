@@ -13,7 +13,7 @@ from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdic
 from penstock_operator.core.judge.metrics import Metric
 from penstock_operator.core.judge.state import EvidenceRefused, EvidenceState
 from penstock_operator.core.measurement import RevisionCounts
-from penstock_operator.core.metric_terms import metric_of
+from penstock_operator.core.metric_terms import metric_of, shadow_reading
 from penstock_operator.core.world import Finding
 
 #: Worst first.
@@ -115,7 +115,7 @@ def judge_policies(
             policy.spec,
             [metric for metric in found.values() if metric is not None],
             kept,
-            ticks=[replace(tick, readings=_readings_of(policy.name, readings)) for tick in ticks],
+            ticks=[replace(tick, readings=_readings_of(policy.name, policy.spec, readings, tick)) for tick in ticks],
             share=share,
         )
         states.update(after)
@@ -175,9 +175,12 @@ def _judge_policy(
     return judgements, {f"{name}/{metric}": state.to_json() for metric, state in states.items()}
 
 
-def _readings_of(policy: str, readings: Mapping[str, Reading]) -> dict[str, Reading]:
-    prefix = f"{policy}/"
-    return {key.removeprefix(prefix): reading for key, reading in readings.items() if key.startswith(prefix)}
+def _readings_of(policy: str, spec: DriftPolicySpec, readings: Mapping[str, Reading], tick: Tick) -> dict[str, Reading]:
+    told = (
+        (metric.name, readings.get(f"{policy}/{metric.name}") or shadow_reading(metric, tick))
+        for metric in spec.metrics
+    )
+    return {name: reading for name, reading in told if reading is not None}
 
 
 def _state(metric: Metric, wire: Any) -> EvidenceState:

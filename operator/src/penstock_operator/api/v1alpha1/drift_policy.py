@@ -43,7 +43,15 @@ class Metric(ApiModel):
     """One judged metric: the candidate against the concurrent stable, or against a limit."""
 
     name: str
-    source: Literal["ErrorRate", "LatencyQuantile", "Prometheus", "Web"]
+    source: Literal[
+        "ErrorRate",
+        "LatencyQuantile",
+        "Prometheus",
+        "Web",
+        "OutputDisagreement",
+        "ScoreDifference",
+        "LatencyDifference",
+    ]
     against: Literal["Stable"] | None = None
     limit: str | None = None
     quantile: float | None = None

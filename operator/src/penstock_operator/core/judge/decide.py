@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from penstock_operator.core.judge import error_rate, histogram, latency, mean, wording
 from penstock_operator.core.judge.advance import evidence_against, evidence_for
-from penstock_operator.core.judge.counts import ArmCounts, Reading, Tick
+from penstock_operator.core.judge.counts import ArmCounts, Tick
 from penstock_operator.core.judge.eprocess import ACCEPTANCE_LIMIT, DISPLAY_MAX
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
 from penstock_operator.core.judge.latency import CannotJudge
@@ -26,6 +26,8 @@ from penstock_operator.core.judge.state import ArmTotals, EvidenceRefused, Evide
 
 #: How much of the false-alarm budget a critical metric gets for each part that another one gets.
 _CRITICAL_SHARE = 2.0
+#: How long a source that has its own pace may be silent before it has no data.
+_STANDS_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,9 @@ def judge_tick(metric: Metric, state: EvidenceState, tick: Tick, *, limit: float
     if not limit > 1:
         raise ValueError(f"{metric.name}: limit must be above 1, got {limit}")
     if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
-        return _judge_reading(metric, state, tick.readings.get(metric.name), limit=limit)
+        return _judge_reading(metric, state, tick, limit=limit)
+    if isinstance(metric, DisagreementAgainstLimit) and tick.shadowed is None and _stands(state, tick):
+        return state, _worded(metric, state, limit)
     if reason := _missing(metric, state, tick):
         return state, _judgement(metric, state, limit, Verdict.NO_DATA, reason)
     try:
@@ -107,9 +111,12 @@ def judge_tick(metric: Metric, state: EvidenceState, tick: Tick, *, limit: float
 
 
 def _judge_reading(
-    metric: MeanMetric, state: EvidenceState, reading: Reading | None, *, limit: float
+    metric: MeanMetric, state: EvidenceState, tick: Tick, *, limit: float
 ) -> tuple[EvidenceState, Judgement]:
     """Judge a source that has its own pace: between two readings what the last one came to stands."""
+    reading = tick.readings.get(metric.name)
+    if reading is None and _stands(state, tick):
+        return state, _worded(metric, state, limit)
     if reading is None:
         return state, _judgement(metric, state, limit, Verdict.NO_DATA, "its source has not answered yet")
     if reading.problem:
@@ -122,6 +129,10 @@ def _judge_reading(
         except CannotJudge as error:
             return state, _judgement(metric, state, limit, Verdict.ERROR, str(error))
     return state, _worded(metric, state, limit)
+
+
+def _stands(state: EvidenceState, tick: Tick) -> bool:
+    return state.last_at is not None and 0 <= tick.at - state.last_at < _STANDS_SECONDS
 
 
 def _worded(metric: Metric, state: EvidenceState, limit: float) -> Judgement:
