@@ -288,6 +288,25 @@ def ack(
 
 
 @app.command()
+def report(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the DriftPolicy.")],
+    output: Annotated[str, typer.Option("-o", "--output", metavar="FILE", help="Where to write it.")] = "report.html",
+    *,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Write what a policy has found as one HTML file: distributions, the ranking of causes, the decision's numbers."""
+    from penstock_cli.report import command  # noqa: PLC0415 - keeps --help fast
+
+    with _answering():
+        cluster = _connect(kubeconfig, context, namespace)
+        for trouble in command.write(cluster, name, output, now=datetime.now(UTC)):
+            print(f"note: {trouble}", file=sys.stderr)
+    print(f"{name}: wrote {output}")
+
+
+@app.command()
 def replay(
     ticks: Annotated[
         list[str], typer.Option("--ticks", metavar="FILE...", help="Past metrics, a JSON object per line and tick.")

@@ -1,8 +1,10 @@
 """The one door to the API server."""
 
 import json
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from penstock_cli.errors import PluginError
 from penstock_cli.wire import Wire, name_of
@@ -12,7 +14,13 @@ VERSION = "v1alpha1"
 SPLITS, DEPLOYMENTS, POLICIES = "trafficsplits", "modeldeployments", "driftpolicies"
 
 _TIMEOUT_SECONDS = 10.0
+#: Of serving pods, for those who watch them.
+_MANAGEMENT_PORT = 8081
 _INSTALL = "install Penstock: helm install penstock charts/penstock --namespace penstock-system --create-namespace"
+
+
+class PodUnreadable(Exception):  # noqa: N818 - one pod that does not answer ends nothing
+    """A pod does not answer, or may not be asked; the message says why."""
 
 
 class Cluster(Protocol):
@@ -30,6 +38,12 @@ class Cluster(Protocol):
 
     def annotate(self, plural: str, name: str, annotation: str, value: str) -> None:
         """Set one annotation."""
+
+    def pods(self, selector: str) -> Sequence[Wire]:
+        """Return the pods of the namespace that a label selector chooses."""
+
+    def ask_pod(self, pod: str, path: str) -> bytes:
+        """Return what a serving pod answers on its management port. Raises PodUnreadable."""
 
     def who(self) -> str:
         """Return the name under which the API server knows the caller."""
@@ -72,6 +86,24 @@ class LiveCluster:
         status, answer = self._call("PATCH", self._path(plural, name), body, "application/merge-patch+json")
         self._accept(status, answer, f"patch {plural}")
 
+    def pods(self, selector: str) -> Sequence[Wire]:
+        """Return the pods of the namespace that a label selector chooses."""
+        where = f"/api/v1/namespaces/{self._namespace}/pods?{urlencode({'labelSelector': selector})}"
+        status, answer = self._call("GET", where)
+        self._accept(status, answer, "list pods")
+        found: Sequence[Wire] = answer.get("items", ())
+        return found
+
+    def ask_pod(self, pod: str, path: str) -> bytes:
+        """Return what a serving pod answers on its management port, by the API server's proxy."""
+        where = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{_MANAGEMENT_PORT}/proxy{path}"
+        status, body = self._send("GET", where)
+        if status == HTTPStatus.FORBIDDEN:
+            raise PodUnreadable(f"you may not ask pods; it takes the right to get pods/proxy in {self._namespace}")
+        if status != HTTPStatus.OK:
+            raise PodUnreadable(f"it answered {status}: {_said(body)}")
+        return body
+
     def who(self) -> str:
         """Return the name under which the API server knows the caller."""
         review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
@@ -97,6 +129,17 @@ class LiveCluster:
         self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Return the status and the parsed body of any answer."""
+        status, answer = self._send(method, path, body, content_type)
+        try:
+            parsed = json.loads(answer)
+        except ValueError:
+            parsed = {"message": answer[:500].decode(errors="replace")}
+        return status, parsed if isinstance(parsed, dict) else {"message": str(parsed)}
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None = None, content_type: str | None = None
+    ) -> tuple[int, bytes]:
+        """Return the status and the body of any answer."""
         from urllib3.exceptions import HTTPError  # noqa: PLC0415 - keeps --help fast
 
         headers = {"Accept": "application/json", **({"Content-Type": content_type} if content_type else {})}
@@ -105,18 +148,13 @@ class LiveCluster:
                 method, path, header_params=headers, query_params=[], body=body, auth_settings=["BearerToken"]
             )
             response = self._client.call_api(*request, _request_timeout=_TIMEOUT_SECONDS)
-            text = response.read()
+            return response.status, bytes(response.read())
         except HTTPError as error:
             server = self._client.configuration.host
             raise PluginError(
                 f"cannot reach the API server {server}: {_innermost(error)}; is the cluster up, and is this the right "
                 "context? See kubectl config get-contexts"
             ) from error
-        try:
-            parsed = json.loads(text)
-        except ValueError:
-            parsed = {"message": text[:500].decode(errors="replace")}
-        return response.status, parsed if isinstance(parsed, dict) else {"message": str(parsed)}
 
     def _accept(self, status: int, answer: dict[str, Any], doing: str) -> None:
         """Raise for everything but success."""
@@ -134,6 +172,16 @@ def unknown_name(name: str, what: str, namespace: str, known: list[str]) -> Plug
     """Return the error for a name that does not exist, with the names that do."""
     there = f"there are: {', '.join(sorted(known))}" if known else "there are none"
     return PluginError(f"no {what} named {name!r} in namespace {namespace}; {there} (-n chooses another namespace)")
+
+
+def _said(body: bytes) -> str:
+    """Return the message of an answer that is an error, or its beginning."""
+    try:
+        message = json.loads(body)
+    except ValueError:
+        message = None
+    told = message.get("error") or message.get("message") if isinstance(message, dict) else None
+    return str(told or body[:200].decode(errors="replace"))
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -1,0 +1,1 @@
+"""A policy's report: one HTML file with everything that it found."""

@@ -1,0 +1,154 @@
+"""The part of a report that live counts tell: why the output moved, distributions, data quality, pods."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from penstock_cli.report.charts import Ranked, histogram, ranking
+from penstock_cli.report.findings import Feature, Live
+from penstock_cli.report.markup import Safe, element, join
+from penstock_cli.report.table import NONE, shown, table
+from penstock_cli.wire import Wire, items, part, text
+
+#: So many columns are drawn; all of them are in the table.
+_CARDS_MAX = 60
+_RANKED_MAX = 20
+
+
+def live(found: Live, policy: Wire) -> Safe:
+    """Return live traffic of one revision against its reference."""
+    alarmed = {
+        text(one, "name")
+        for one in items(part(policy, "status"), "alarms")
+        if text(one, "revision") in ("", found.revision) and text(one, "state") != "Ended"
+    }
+    heading = element("h2", f"Live traffic of {found.revision or found.model_deployment}")
+    trouble = [element("p", one, class_="bad") for one in found.trouble]
+    if not found.features:
+        return element("section", heading, trouble or element("p", "No live counts.", class_="quiet"))
+    order = sorted(found.features, key=lambda one: (one.name not in alarmed, -(one.described.psi or 0.0), one.name))
+    return element(
+        "section",
+        heading,
+        trouble,
+        element(
+            "p",
+            f"{found.rows:,} live rows of {len(found.pods)} pods against {found.reference_rows:,} reference rows.",
+        ),
+        _why(found.features),
+        element("h3", "Distributions"),
+        element(
+            "p",
+            element("b", "live", class_="live"),
+            ", ",
+            element("b", "reference", class_="reference"),
+            ": shares of rows in bins of the reference's quantiles",
+            class_="key",
+        ),
+        element("div", [_card(one, alarmed) for one in order[:_CARDS_MAX]], class_="cards"),
+        element("p", f"{len(order) - _CARDS_MAX} more columns are in the table.") if len(order) > _CARDS_MAX else None,
+        _distances(order),
+        _data_quality(found.features),
+        _pods(found),
+    )
+
+
+def _why(features: Sequence[Feature]) -> Safe | None:
+    ranked = sorted(
+        (one for one in features if one.described.contribution is not None),
+        key=lambda one: one.described.rank or 0,
+    )
+    if not ranked:
+        return None
+    lines = [
+        Ranked(
+            label=one.name,
+            value=one.described.contribution or 0.0,
+            text=f"{one.described.contribution or 0.0:+.3f} sd",
+        )
+        for one in ranked[:_RANKED_MAX]
+    ]
+    return join(
+        element("h3", "Why the output moved"),
+        element(
+            "p",
+            "How far each input's drift alone moves the mean of the output that it moves most, in that output's "
+            "standard deviations.",
+            class_="quiet",
+        ),
+        ranking(lines, name="inputs by contribution"),
+    )
+
+
+def _card(one: Feature, alarmed: set[str]) -> Safe:
+    described = one.described
+    is_alarmed = one.name in alarmed
+    return element(
+        "article",
+        element("h3", one.name, element("span", " alarm", class_="bad") if is_alarmed else None),
+        histogram(one.bars, name=one.name),
+        element(
+            "dl",
+            element("dt", "PSI"),
+            element("dd", shown(described.psi)),
+            element("dt", "less chance"),
+            element("dd", shown(described.psi_adjusted)),
+        ),
+        class_="card bad" if is_alarmed else "card",
+    )
+
+
+def _distances(order: Sequence[Feature]) -> Safe:
+    heads = ("Column", "Kind", "PSI", "Jensen-Shannon", "Kolmogorov", "Hellinger", "Wasserstein", "Contribution")
+    rows = [
+        [
+            one.name,
+            one.kind,
+            *(
+                shown(value)
+                for value in (
+                    one.described.psi,
+                    one.described.jensen_shannon,
+                    one.described.kolmogorov,
+                    one.described.hellinger,
+                    one.described.wasserstein,
+                    one.described.contribution,
+                )
+            ),
+        ]
+        for one in order
+    ]
+    return join(element("h3", "Distances"), table(heads, rows, numbers=range(2, 8)))
+
+
+def _data_quality(features: Sequence[Feature]) -> Safe:
+    rows = [
+        [one.name, entry.what, f"{entry.reference:.3%}", f"{entry.live:.3%}"]
+        for one in features
+        for entry in sorted(one.quality, key=lambda entry: -entry.live)
+        if entry.reference or entry.live
+    ]
+    rows.sort(key=lambda row: -float(str(row[3]).rstrip("%")))
+    return join(
+        element("h3", "Data quality"),
+        table(("Column", "What", "Reference", "Live"), rows, numbers=(2, 3))
+        if rows
+        else element("p", "No value is missing, invalid, out of range or of an unseen category.", class_="quiet"),
+    )
+
+
+def _pods(found: Live) -> Safe:
+    rows = [
+        [one.name, f"{one.rows:,}", f"{one.dropped_rows:,}", _moment(one.first_ts), _moment(one.last_ts)]
+        for one in found.pods
+    ]
+    heads = ("Pod", "Rows", "Not counted", "First row", "Last row")
+    return join(element("h3", "Pods"), table(heads, rows, numbers=(1, 2)))
+
+
+def _moment(seconds: float | None) -> str:
+    if seconds is None:
+        return NONE
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):  # a pod may say anything
+        return NONE
