@@ -268,3 +268,50 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "none.yaml: No such file or directory" in result.stderr
+
+
+SALES = """
+kind: DriftPolicy
+metadata: {name: guard}
+spec:
+  metrics:
+  - name: sales
+    source: Prometheus
+    query: sum(sales{revision="{{revision}}"})
+    against: Stable
+    direction: HigherIsBetter
+"""
+
+
+def with_values(t: int, stable: float, candidate: float) -> Line:
+    arms = {"stable": {"values": {"sales": stable}}, "candidate": {"values": {"sales": candidate}}}
+    return {"t": t, "arms": arms}
+
+
+def test_values_of_other_sources_are_judged_as_means(run: Run) -> None:
+    falling = [with_values(t, 10 + t % 3, 4 + t % 2) for t in range(1, 40)]
+    (found,) = json.loads(run(SALES, falling).stdout)
+    assert found["outcome"] == "RolledBack"
+    assert found["ticks"][-1]["verdicts"][0]["stable"]["n"] == found["decidedAt"]
+
+
+def test_a_tick_without_values_has_no_data_whatever_came_before(run: Run) -> None:
+    lines = [with_values(t, 10 + t % 3, 4 + t % 2) for t in range(1, 4)]
+    (found,) = json.loads(run(SALES, [*lines, {"t": 4, "arms": {}}, with_values(5, 10, 4)]).stdout)
+    silent = found["ticks"][3]
+    assert (silent["verdicts"][0]["verdict"], silent["action"]) == ("NoData", "Hold")
+
+
+def test_values_that_are_no_numbers_are_an_error_of_their_tick(run: Run) -> None:
+    broken = {"t": 1, "arms": {"candidate": {"values": {"sales": "many"}}}}
+    (found,) = json.loads(run(SALES, [broken]).stdout)
+    assert found["ticks"][0]["verdicts"][0]["verdict"] == "Error"
+
+
+def test_a_metric_with_dry_run_is_told_and_decides_nothing(run: Run) -> None:
+    dry = POLICY.replace("critical: true", "dryRun: true")
+    bad = [{"t": t, "arms": {"stable": arm(5400, 27), "candidate": arm(600, 300)}} for t in range(1, 4)]
+    (found,) = json.loads(run(dry, bad).stdout)
+    verdicts = {one["metric"]: one["verdict"] for one in found["ticks"][-1]["verdicts"]}
+    assert verdicts["errors"] == "Fail"
+    assert found["outcome"] != "RolledBack"

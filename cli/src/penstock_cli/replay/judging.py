@@ -7,8 +7,10 @@ from typing import Any
 
 from penstock_cli.replay.policies import Policy
 from penstock_cli.replay.ticks import PastTick
+from penstock_operator.core.judge.counts import Reading, Tick
 from penstock_operator.core.judge.decide import judge_all
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
+from penstock_operator.core.judge.metrics import MeanAgainstLimit, MeanAgainstStable, Metric
 from penstock_operator.core.judge.state import EvidenceState
 
 
@@ -75,6 +77,7 @@ def replay(file: str, ticks: Iterable[PastTick], policies: Sequence[Policy]) -> 
     There is no schedule: each tick is judged by its own counts, whatever the weights were.
     """
     states: dict[str, dict[str, EvidenceState]] = {policy.name: {} for policy in policies}
+    idle = {policy.name: policy.dry_run for policy in policies}
     judged: list[JudgedTick] = []
     for past in ticks:
         judgements: list[tuple[str, Judgement]] = []
@@ -82,16 +85,27 @@ def replay(file: str, ticks: Iterable[PastTick], policies: Sequence[Policy]) -> 
             after = judge_all(
                 policy.metrics,
                 states[policy.name],
-                past.tick,
+                _complete(past.tick, policy.metrics),
                 false_alarms_per_rollout=policy.false_alarms_per_rollout,
+                dry_run=policy.dry_run,
             )
             states[policy.name] = dict(after.states)
             judgements += [(policy.name, _with_problem(one, past)) for one in after.judgements.values()]
-        action = _action({judgement.verdict for _, judgement in judgements})
+        action = _action({one.verdict for name, one in judgements if one.metric not in idle[name]})
         judged.append(JudgedTick(at=past.at, action=action, judgements=tuple(judgements)))
         if action in _OUTCOMES:
             return Replay(file=file, ticks=tuple(judged), outcome=_OUTCOMES[action])
     return Replay(file=file, ticks=tuple(judged), outcome=Outcome.UNDECIDED)
+
+
+def _complete(tick: Tick, metrics: Sequence[Metric]) -> Tick:
+    """Return the tick with a word on every mean: live its source may be silent for a while, but a file says it all."""
+    silent = {
+        metric.name: Reading(at=tick.at, absent="no values of it in this tick")
+        for metric in metrics
+        if isinstance(metric, MeanAgainstStable | MeanAgainstLimit)
+    }
+    return replace(tick, readings={**silent, **tick.readings}) if silent else tick
 
 
 def _with_problem(judgement: Judgement, past: PastTick) -> Judgement:

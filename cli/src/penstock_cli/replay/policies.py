@@ -18,11 +18,15 @@ from penstock_operator.core.metric_terms import metric_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy: its metrics in the judge's terms, and the share of healthy rollouts that it may take back."""
+    """One policy: its metrics in the judge's terms, and the share of healthy rollouts that it may take back.
+
+    The metrics named in ``dry_run`` are judged and decide nothing.
+    """
 
     name: str
     metrics: tuple[Metric, ...]
     false_alarms_per_rollout: float
+    dry_run: frozenset[str] = frozenset()
 
 
 def read_policies(path: str) -> tuple[Policy, ...]:
@@ -62,11 +66,12 @@ def _policy(manifest: Mapping[str, Any], path: str, *, share: float) -> Policy:
     except ValidationError as error:
         raise PluginError(f"{where}{_told(error, 'spec.falseAlarms')}") from error
     metrics = tuple(_metric(wire, f"{where}spec.metrics[{index}]") for index, wire in enumerate(wires))
+    idle = frozenset(wire["name"] for wire in wires if wire.get("dryRun") is True)
     try:
         evidence_limits(metrics, false_alarms_per_rollout=budget)
     except ValueError as error:
         raise PluginError(f"{where}{error}") from error
-    return Policy(name=name, metrics=metrics, false_alarms_per_rollout=budget * share)
+    return Policy(name=name, metrics=metrics, false_alarms_per_rollout=budget * share, dry_run=idle)
 
 
 def _metric(wire: object, where: str) -> Metric:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock_cli.errors import PluginError
-from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Tick
+from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Reading, Tick
 
 
 class _Unusable(ValueError):  # noqa: N818 - it says what the counts are
@@ -57,7 +57,7 @@ def _tick(line: str, where: str) -> PastTick:
     if not isinstance(arms, dict):
         raise PluginError(f"{where}: arms must be an object with stable and candidate, not {type(arms).__name__}")
     try:
-        tick = Tick(at=at, stable=_arm(arms, "stable"), candidate=_arm(arms, "candidate"))
+        tick = Tick(at=at, stable=_arm(arms, "stable"), candidate=_arm(arms, "candidate"), readings=_readings(at, arms))
     except ValueError as error:
         return PastTick(at=at, tick=Tick(at=at, stable=None, candidate=None), problem=str(error))
     return PastTick(at=at, tick=tick)
@@ -77,6 +77,24 @@ def _arm(arms: Mapping[str, Any], name: str) -> ArmCounts | None:
         )
     except ValueError as error:
         raise _Unusable(f"{name}: {error}") from error
+
+
+def _readings(at: float, arms: Mapping[str, Any]) -> dict[str, Reading]:
+    """Return what ``values`` of the arms say of metrics of Prometheus or the web, by the metric's name."""
+    values = {name: _values(arms.get(name)) for name in ("stable", "candidate")}
+    return {
+        metric: Reading(at=at, stable=values["stable"].get(metric), candidate=values["candidate"].get(metric))
+        for metric in sorted({*values["stable"], *values["candidate"]})
+    }
+
+
+def _values(arm: object) -> dict[str, float]:
+    values = arm.get("values") if isinstance(arm, dict) else None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise _Unusable("values must be an object of numbers by metric")
+    return {str(metric): _number(value, "values") for metric, value in values.items()}
 
 
 def _histogram(wire: object) -> LatencyHistogram | None:
