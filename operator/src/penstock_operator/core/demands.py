@@ -1,6 +1,6 @@
 """What policies demand of a rollout because of alarms beside its metrics: taking a revision back, or holding it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock_operator.core.action_state import AlarmState, Deed, Standing, parse_state
@@ -35,6 +35,18 @@ def demands(policies: Iterable[Manifest], named: Sequence[str], *, revision: str
         for entry in parse_state(_status(policy)).alarms
         if _is_demand(entry) and entry.alarm.revision == revision
     )
+
+
+def with_demands(
+    found: Mapping[str, tuple[Finding, ...]],
+    policies: Iterable[Manifest],
+    named: Sequence[str],
+    revisions: Iterable[str],
+) -> dict[str, tuple[Finding, ...]]:
+    """Return the findings of a split's revisions with what is demanded of each."""
+    read = list(policies)
+    demanded = {revision: demands(read, named, revision=revision) for revision in revisions}
+    return {**found, **{name: (*found.get(name, ()), *told) for name, told in demanded.items() if told}}
 
 
 def _is_demand(entry: AlarmState) -> bool:

@@ -7,7 +7,8 @@ from typing import Any
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
 from penstock_operator.core.commands import InvalidCommand, carry_out, parse_command
 from penstock_operator.core.conditions import timestamp
-from penstock_operator.core.objects import Manifest, ObjectRef
+from penstock_operator.core.demands import with_demands
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.phases import ON_TRIAL, Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout import advance
@@ -17,6 +18,7 @@ from penstock_operator.core.traffic_split import Problem
 from penstock_operator.core.trial import Trial
 from penstock_operator.core.world import World
 from penstock_operator.ports import Clock, Cluster, RolloutObserver
+from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.routing import SplitRouter
 from penstock_operator.reconcile.split_look import Look, look_at
 from penstock_operator.reconcile.split_publish import Published, Publisher
@@ -39,6 +41,7 @@ class TrafficSplitReconciler:
         clock: Clock,
         router: SplitRouter,
         observer: RolloutObserver,
+        comparing: Comparing,
         tick_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
@@ -47,7 +50,7 @@ class TrafficSplitReconciler:
         self._router = router
         self._publisher = Publisher(cluster=cluster, router=router, observer=observer, monotonic=monotonic)
         self._reporter = Reporter(cluster=cluster, router=router)
-        self._trials = Trials()
+        self._trials = Trials(comparing)
         self._tick_seconds = tick_seconds
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
@@ -91,6 +94,11 @@ class TrafficSplitReconciler:
             await self._router.refresh(ref, max_age_seconds=age)
         trials = self._trials.judge(ref, look, self._router.take(ref)) if judged else {}
         found = {name: trial.findings for name, trial in trials.items() if trial.findings is not None}
+        if look.spec.policies and judged:
+            at_stake = [candidate.revision for candidate in rollout.candidates]
+            at_stake += [rollout.stable] if rollout.watch is not None and rollout.stable is not None else []
+            policies = self._cluster.list(Kind.DRIFT_POLICY, ref.namespace)
+            found = with_demands(found, policies, look.spec.policies, at_stake)
         return trials, replace(world, warm=self._router.warm(ref), findings=found)
 
     async def _publish(self, ref: ObjectRef, turn: Turn) -> Published:
