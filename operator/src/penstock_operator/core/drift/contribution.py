@@ -33,10 +33,6 @@ class Links:
     slope: Floats
     error: Floats
 
-    def names(self, frame: Frame) -> list[str]:
-        """Return the input of each link, bare."""
-        return [frame.columns[place].name.partition("/")[2] for place in self.inputs]
-
 
 def index_of(frame: Frame, tallies: Tallies) -> Floats:
     """Return (windows, outputs, inputs): the bias-adjusted share of variance explained, NaN where nothing varies."""

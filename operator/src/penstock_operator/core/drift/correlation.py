@@ -26,10 +26,11 @@ class Pairs:
     rows: float
     rows_needed: Floats
 
-    def names(self, frame: Frame) -> list[str]:
-        """Return A~B for each pair."""
-        bare = [frame.columns[place].name.partition("/")[2] for place in frame.crossed]
-        return [f"{bare[a]}~{bare[b]}" for a, b in zip(self.first, self.second, strict=True)]
+    def name(self, frame: Frame, place: int) -> str:
+        """Return A~B for one pair."""
+        crossed = frame.crossed
+        both = (crossed[int(self.first[place])], crossed[int(self.second[place])])
+        return "~".join(frame.columns[one].name.partition("/")[2] for one in both)
 
 
 def pairs_of(frame: Frame, reference: Tallies) -> Pairs:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from penstock_contract.profile import Profile, Role
+from penstock_contract.profile import Column, Profile
 from penstock_operator.core.drift import (
     conditional,
     contribution,
@@ -107,12 +107,12 @@ class Judge:
             self.frame, self.reference, correlation.kurtoses(self.frame, self.reference)
         )
         self._checks = quality.checks(self.frame)
-        self._names = self._named()
+        self._counts = self._counted()
         self.budget: Budget = budget(
             false_alarm_every=false_alarm_every,
             window_rows=window_rows,
             reference_rows=profile.rows,
-            kinds=[kind for kind, names in self._names.items() if names and kind in kinds],
+            kinds=[kind for kind, count in self._counts.items() if count and kind in kinds],
         )
         self.window_rows = window_rows
         self._pooled: dict[float, univariate.Pooled] = {}
@@ -238,7 +238,7 @@ class Judge:
             for block, place in zip(*np.nonzero(adjusted <= limit), strict=True):
                 alarm = Alarm(
                     kind=kind,
-                    name=self._names[kind][place],
+                    name=self._name(kind, int(place)),
                     windows=2**looks.level,
                     p=float(adjusted[block, place]),
                     limit=limit,
@@ -261,16 +261,33 @@ class Judge:
             return replace(alarm, live=live_share, known=known_share)
         return alarm
 
-    def _named(self) -> dict[Signal, list[str]]:
-        columns = self.frame.columns
-        bare = [column.name.partition("/")[2] for column in columns]
+    def _counted(self) -> dict[Signal, int]:
         return {
-            Signal.INPUTS: [column.name for column in columns if column.role is Role.INPUT],
-            Signal.OUTPUTS: [column.name for column in columns if column.role is Role.OUTPUT],
-            Signal.CORRELATION: [f"{Signal.CORRELATION}/{name}" for name in self._pairs.names(self.frame)],
-            Signal.CONTRIBUTION: [f"{Signal.CONTRIBUTION}/{name}" for name in self.links.names(self.frame)],
-            Signal.DATA_QUALITY: [f"{Signal.DATA_QUALITY}/{bare[one.place]}/{one.what}" for one in self._checks],
+            Signal.INPUTS: self.frame.inputs,
+            Signal.OUTPUTS: len(self.frame.columns) - self.frame.inputs,
+            Signal.CORRELATION: len(self._pairs.z),
+            Signal.CONTRIBUTION: len(self.links.slope),
+            Signal.DATA_QUALITY: len(self._checks),
         }
+
+    def _name(self, kind: Signal, place: int) -> str:
+        columns = self.frame.columns
+        match kind:
+            case Signal.INPUTS:
+                return columns[place].name
+            case Signal.OUTPUTS:
+                return columns[place + self.frame.inputs].name
+            case Signal.CORRELATION:
+                return f"{kind}/{self._pairs.name(self.frame, place)}"
+            case Signal.CONTRIBUTION:
+                return f"{kind}/{_bare(columns[int(self.links.inputs[place])])}"
+            case Signal.DATA_QUALITY:
+                check = self._checks[place]
+                return f"{kind}/{_bare(columns[check.place])}/{check.what}"
+
+
+def _bare(column: Column) -> str:
+    return column.name.partition("/")[2]
 
 
 def _keep(alarms: dict[tuple[Signal, str], Alarm], alarm: Alarm) -> None:

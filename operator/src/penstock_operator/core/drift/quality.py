@@ -1,5 +1,6 @@
 """Tests how often values are missing, infinite, outside the reference's range or of a category it never had."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from penstock_contract.profile import Column, Kind
 from penstock_operator.core.drift import tails
 from penstock_operator.core.drift.tally import QUALITY, Floats, Frame, Tallies
 
+_OUT_OF_RANGE = "outOfRange"
 _MISSING, _NEGATIVE, _POSITIVE, _BELOW, _ABOVE, _UNSEEN = range(len(QUALITY))
 
 
@@ -37,7 +39,7 @@ def _of(place: int, column: Column) -> tuple[Check, ...]:
     return (
         missing,
         Check(place=place, what="invalid", lines=(_NEGATIVE, _POSITIVE)),
-        Check(place=place, what="outOfRange", lines=(_BELOW, _ABOVE)),
+        Check(place=place, what=_OUT_OF_RANGE, lines=(_BELOW, _ABOVE)),
     )
 
 
@@ -54,33 +56,34 @@ def p_values(to_check: tuple[Check, ...], reference: Tallies, live: Tallies) -> 
     values is what m says, however long its tail.
     """
     result = np.ones((len(live), len(to_check)))
-    known_rows = float(reference.rows[0])
-    for number, check in enumerate(to_check):
-        if check.what == "outOfRange":
-            parts = [_more(live, reference, check.place, (line,), known_rows) for line in check.lines]
-            result[:, number] = np.minimum(1.0, 2 * np.minimum(*parts))
-            continue
-        more = _more(live, reference, check.place, check.lines, known_rows)
-        if check.both_ways and reference.quality[0, check.lines[0], check.place]:
-            more = np.minimum(1.0, 2 * np.minimum(more, _fewer(live, reference, check, known_rows)))
-        result[:, number] = more
-    return result
+    reference_rows = float(reference.rows[0])
+    # What is out of range is judged on either side by itself.
+    sides = [
+        (number, check.place, lines)
+        for number, check in enumerate(to_check)
+        for lines in (((line,) for line in check.lines) if check.what == _OUT_OF_RANGE else (check.lines,))
+    ]
+    hits, known = (_hits(tallies, sides) for tallies in (live, reference))
+    expected = known * live.rows[:, np.newaxis]
+    for window, side in zip(*np.nonzero(hits * reference_rows > expected), strict=True):
+        number = sides[side][0]
+        p = tails.more_often(float(hits[window, side]), float(live.rows[window]), float(known[0, side]), reference_rows)
+        both = to_check[number].both_ways and known[0, side]
+        twice = 2 if both or to_check[number].what == _OUT_OF_RANGE else 1
+        result[window, number] = min(result[window, number], twice * p)
+    for window, side in zip(*np.nonzero(hits * reference_rows < expected), strict=True):
+        number = sides[side][0]
+        if to_check[number].both_ways:
+            rows, right = float(live.rows[window]), reference_rows - float(known[0, side])
+            p = tails.more_often(rows - float(hits[window, side]), rows, right, reference_rows)
+            result[window, number] = min(result[window, number], 2 * p)
+    return np.minimum(result, 1.0)
 
 
-def _more(live: Tallies, reference: Tallies, place: int, lines: tuple[int, ...], known_rows: float) -> Floats:
-    hits = live.quality[:, list(lines), place].sum(axis=1)
-    known = float(reference.quality[0, list(lines), place].sum())
-    p = np.ones(len(hits))
-    for window in np.flatnonzero(hits * known_rows > known * live.rows):
-        p[window] = tails.more_often(float(hits[window]), float(live.rows[window]), known, known_rows)
-    return p
-
-
-def _fewer(live: Tallies, reference: Tallies, check: Check, known_rows: float) -> Floats:
-    hits = live.quality[:, list(check.lines), check.place].sum(axis=1)
-    known = float(reference.quality[0, list(check.lines), check.place].sum())
-    p = np.ones(len(hits))
-    for window in np.flatnonzero(hits * known_rows < known * live.rows):
-        rows = float(live.rows[window])
-        p[window] = tails.more_often(rows - float(hits[window]), rows, known_rows - known, known_rows)
-    return p
+def _hits(tallies: Tallies, sides: Sequence[tuple[int, int, tuple[int, ...]]]) -> Floats:
+    """Return (windows, sides): how many rows are wrong."""
+    places = [place for _, place, _ in sides]
+    first = tallies.quality[:, [lines[0] for *_, lines in sides], places]
+    more = np.array([len(lines) > 1 for *_, lines in sides], dtype=np.float64)
+    hits: Floats = first + more * tallies.quality[:, [lines[-1] for *_, lines in sides], places]
+    return hits

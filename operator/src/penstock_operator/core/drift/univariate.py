@@ -1,12 +1,13 @@
 """Tests each column's histogram against the reference's: any change of shape, of location, of dispersion."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import special
 
 from penstock_operator.core.drift import tails
-from penstock_operator.core.drift.tally import Floats, Frame, Tallies
+from penstock_operator.core.drift.tally import Floats, Frame, Places, Tallies
 
 #: A pooled bin expects at least so many live rows. With 5, the usual rule, false alarms at one in a million come
 #: several times too often.
@@ -42,9 +43,9 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pooled:
-    """Neighbouring bins put together, so that each expects enough rows; ``to`` (columns, width, groups) of 0 and 1."""
+    """Neighbouring bins put together, so that each expects enough rows; ``to`` (columns, width): a bin's group."""
 
-    to: Floats
+    to: Places
     reference: Floats
     #: (columns, groups): 1 where there is a group.
     used: Floats
@@ -57,8 +58,7 @@ class Pooled:
 
     def of(self, bins: Floats) -> Floats:
         """Return (windows, columns, groups)."""
-        pooled: Floats = (bins.transpose(1, 0, 2) @ self.to).transpose(1, 0, 2)
-        return pooled
+        return _pooled(bins, self.to)
 
 
 def reference_of(frame: Frame, tallies: Tallies) -> Reference:
@@ -104,13 +104,22 @@ def pool(frame: Frame, reference: Reference, rows: float) -> Pooled:
 
     A column that would have one group has two: its most frequent bin, and the rest.
     """
-    count, width = reference.bins.shape
-    to = np.zeros((count, width, _GROUPS_MAX))
+    # Bins behind a column's last are empty in every window: it does not matter where they go.
+    to: Places = np.zeros(reference.bins.shape, dtype=np.intp)
+    used = np.zeros((len(to), _GROUPS_MAX))
     for place, column in enumerate(frame.columns):
         groups = _groups(reference.bins[place, : column.bins], rows)
-        to[place, np.arange(column.bins), groups] = 1
-    used = (to.sum(axis=1) > 0).astype(np.float64)
-    return Pooled(to=to, reference=np.einsum("cb,cbg->cg", reference.bins, to), used=used)
+        to[place, : column.bins] = groups
+        used[place, groups] = 1
+    return Pooled(to=to, reference=_pooled(reference.bins[np.newaxis], to)[0], used=used)
+
+
+def _pooled(bins: Floats, to: Places) -> Floats:
+    windows, columns = bins.shape[:2]
+    lines = np.arange(windows * columns).reshape(windows, columns, 1) * _GROUPS_MAX
+    summed: Any = np.bincount((lines + to).ravel(), weights=bins.ravel(), minlength=windows * columns * _GROUPS_MAX)
+    pooled: Floats = summed.reshape(windows, columns, _GROUPS_MAX)
+    return pooled
 
 
 def _groups(counts: Floats, rows: float) -> list[int]:

@@ -18,7 +18,8 @@ from penstock_contract.profile import CLIP, FIXED_POINT, Profile, layout_of
 from penstock_operator.core.drift.tally import Frame, Tallies
 
 Ints = npt.NDArray[np.int64]
-Places = npt.NDArray[np.intp]
+#: Half the memory of the usual places: an operator keeps these for each of thousands of models.
+Places = npt.NDArray[np.int32]
 
 #: Beyond, floating point does not hold every whole number; 3e10 rows at the cut-off are below it in every sum.
 _LARGEST = 2**53
@@ -216,71 +217,79 @@ class Shape:
 
     @cached_property
     def _bins(self) -> Places:
-        return np.concatenate([np.arange(spot.start, spot.fields) for spot in self._spots])
+        return _joined([np.arange(spot.start, spot.fields) for spot in self._spots])
 
     @cached_property
     def _bin_columns(self) -> Places:
-        return np.repeat(np.arange(len(self._spots)), [spot.bins for spot in self._spots])
+        return np.repeat(np.arange(len(self._spots), dtype=np.int32), [spot.bins for spot in self._spots])
 
     @cached_property
     def _bin_places(self) -> Places:
-        return np.concatenate([np.arange(spot.bins) for spot in self._spots])
+        return _joined([np.arange(spot.bins) for spot in self._spots])
 
     @cached_property
     def _special(self) -> Places:
         """(3, columns): missing, negative and positive infinity."""
-        return np.array([[spot.fields + field for spot in self._spots] for field in range(_SPECIAL)], dtype=np.intp)
+        return np.array([[spot.fields + field for spot in self._spots] for field in range(_SPECIAL)], dtype=np.int32)
 
     @cached_property
     def _sums(self) -> Places:
         """(2, columns): sum, and sum of squares."""
         fields = range(_SPECIAL, len(_TEST_FIELDS))
-        return np.array([[spot.fields + field for spot in self._spots] for field in fields], dtype=np.intp)
+        return np.array([[spot.fields + field for spot in self._spots] for field in fields], dtype=np.int32)
 
     @cached_property
     def _of_quality(self) -> Places:
         """(6, columns)."""
         fields = range(len(_QUALITY_FIELDS))
-        return np.array([[spot.quality + field for spot in self._spots] for field in fields], dtype=np.intp)
+        return np.array([[spot.quality + field for spot in self._spots] for field in fields], dtype=np.int32)
 
     @cached_property
     def _output_sums(self) -> Places:
-        return np.concatenate([np.arange(spot.sums, spot.quality) for spot in self._spots])
+        return _joined([np.arange(spot.sums, spot.quality) for spot in self._spots])
 
     @cached_property
     def _sum_outputs(self) -> Places:
         parts = [np.repeat(np.arange(spot.outputs), spot.bins) for spot in self._spots]
-        return np.concatenate(parts)
+        return _joined(parts)
 
     @cached_property
     def _sum_columns(self) -> Places:
-        return np.repeat(np.arange(len(self._spots)), [spot.bins * spot.outputs for spot in self._spots])
+        return np.repeat(
+            np.arange(len(self._spots), dtype=np.int32), [spot.bins * spot.outputs for spot in self._spots]
+        )
 
     @cached_property
     def _sum_places(self) -> Places:
-        return np.concatenate([np.tile(np.arange(spot.bins), spot.outputs) for spot in self._spots])
+        return _joined([np.tile(np.arange(spot.bins), spot.outputs) for spot in self._spots])
 
     @cached_property
     def _upper(self) -> tuple[Places, Places]:
-        return np.triu_indices(self._crossed)
+        first, second = np.triu_indices(self._crossed)
+        return first.astype(np.int32), second.astype(np.int32)
 
     @cached_property
     def _placed(self) -> Places:
         """What has one for each value of a column: its bins, and what has none."""
-        return np.concatenate([np.arange(spot.start, spot.fields + _SPECIAL) for spot in self._spots])
+        return _joined([np.arange(spot.start, spot.fields + _SPECIAL) for spot in self._spots])
 
     @cached_property
     def _placed_columns(self) -> Places:
-        return np.repeat(np.arange(len(self._spots)), [spot.bins + _SPECIAL for spot in self._spots])
+        return np.repeat(np.arange(len(self._spots), dtype=np.int32), [spot.bins + _SPECIAL for spot in self._spots])
 
     @cached_property
     def _never_negative(self) -> Places:
         squares = self._sums[1]
-        return np.concatenate([np.array([_ROWS, _TEST_ROWS]), self._placed, squares, self._of_quality.ravel()])
+        return _joined([np.array([_ROWS, _TEST_ROWS]), self._placed, squares, self._of_quality.ravel()])
 
     @cached_property
     def _of_sums(self) -> Places:
-        return np.concatenate([self._sums[0], self._output_sums])
+        return _joined([self._sums[0], self._output_sums])
+
+
+def _joined(parts: list[Any]) -> Places:
+    joined: Places = np.concatenate(parts).astype(np.int32)
+    return joined
 
 
 def unprofiled(body: bytes) -> str | None:
