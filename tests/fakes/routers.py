@@ -81,6 +81,10 @@ class _Counted:
     slow: list[float] = field(default_factory=lambda: [0.0] * (len(LATENCY_EDGES) + 1))
 
 
+#: Router, split, how requests came there, revision.
+_Key = tuple[str, str, str, str]
+
+
 class FakeRouterStats:
     """Implements ports.RouterStats: each router gets its share of ``requests_per_second`` while time passes."""
 
@@ -88,10 +92,11 @@ class FakeRouterStats:
         self._router = router
         self._clock = clock
         self._hosts = hosts
-        self._counted: defaultdict[tuple[str, str, str], _Counted] = defaultdict(_Counted)
+        self._counted: defaultdict[_Key, _Counted] = defaultdict(_Counted)
         self._boots: defaultdict[str, int] = defaultdict(int)
         self._looked_at = clock.now()
         self.requests_per_second = 100.0
+        self.matched_per_second = 0.0
         self.behaviours: defaultdict[str, Behaviour] = defaultdict(Behaviour)
         self.unreachable: set[str] = set()
         self.cold: set[str] = set()
@@ -117,28 +122,43 @@ class FakeRouterStats:
             return
         each = self.requests_per_second * elapsed / len(pods)
         routes = self._router.running[namespace].values()
+        matched = self.matched_per_second * elapsed / len(pods)
         for pod, route in itertools.product(pods, routes):
             for backend in route.backends:
-                behaviour = self.behaviours[backend.revision]
-                counted = self._counted[pod.name, route.split, backend.revision]
-                requests = each * backend.weight / 100
-                counted.requests += requests
-                counted.errors += requests * behaviour.error_share
-                typical = sum(edge < behaviour.seconds for edge in LATENCY_EDGES)
-                for offset, percent in enumerate(_SPREAD):
-                    counted.slow[min(typical + offset, len(LATENCY_EDGES))] += requests * percent / 100
+                self._count((pod.name, route.split, "spread", backend.revision), each * backend.weight / 100)
+            for mirror in route.mirrors:
+                self._count((pod.name, route.split, "mirrored", mirror.revision), each * mirror.percent / 100)
+            for match in route.matches:
+                self._count((pod.name, route.split, "matched", match.revision), matched)
+
+    def _count(self, key: _Key, requests: float) -> None:
+        behaviour, counted = self.behaviours[key[-1]], self._counted[key]
+        counted.requests += requests
+        counted.errors += requests * behaviour.error_share
+        typical = sum(edge < behaviour.seconds for edge in LATENCY_EDGES)
+        for offset, percent in enumerate(_SPREAD):
+            counted.slow[min(typical + offset, len(LATENCY_EDGES))] += requests * percent / 100
 
     def _sample(self, namespace: str, pod: RouterPod) -> RouterSample:
-        counters = {}
+        counters: defaultdict[str, dict[tuple[str, str], RevisionCounters]] = defaultdict(dict)
         for route in self._router.running[namespace].values():
-            for backend in route.backends:
-                counted = self._counted[pod.name, route.split, backend.revision]
-                healthy = 0 if backend.revision in self.cold else self._hosts(namespace, backend.revision)
-                counts = [int(part) for part in counted.slow]
-                counters[route.split, backend.revision] = RevisionCounters(
+            named = {
+                "spread": [backend.revision for backend in route.backends],
+                "mirrored": [mirror.revision for mirror in route.mirrors],
+                "matched": [match.revision for match in route.matches],
+            }
+            for purpose, revision in ((purpose, one) for purpose, revisions in named.items() for one in revisions):
+                counted = self._counted[pod.name, route.split, purpose, revision]
+                counters[purpose][route.split, revision] = RevisionCounters(
                     requests=int(counted.requests),
                     errors=int(counted.errors),
-                    latency=LatencyCounts(le=LATENCY_EDGES, counts=tuple(counts)),
-                    healthy_hosts=healthy,
+                    latency=LatencyCounts(le=LATENCY_EDGES, counts=tuple(int(part) for part in counted.slow)),
+                    healthy_hosts=0 if revision in self.cold else self._hosts(namespace, revision),
                 )
-        return RouterSample(pod=pod.name, boot=str(self._boots[pod.name]), counters=counters)
+        return RouterSample(
+            pod=pod.name,
+            boot=str(self._boots[pod.name]),
+            counters=counters["spread"],
+            matched=counters["matched"],
+            mirrored=counters["mirrored"],
+        )

@@ -25,6 +25,7 @@ from penstock_operator.core.pod_state import ready_pods
 from penstock_operator.ports import ClusterUnavailable, RequestRejected
 from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.built_in_router import BuiltInRouter
+from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.drift_watch import DriftWatch
 from penstock_operator.reconcile.fleet import Fleet
@@ -86,6 +87,7 @@ class Shop:
                     monotonic=clock.monotonic,
                 ),
                 observer=self,
+                comparing=Comparing(cluster=cluster, pods=self.serving, monotonic=clock.monotonic),
                 tick_seconds=TICK_SECONDS,
                 monotonic=clock.monotonic,
             ),

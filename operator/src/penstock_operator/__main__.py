@@ -43,6 +43,7 @@ from penstock_operator.ports import Clock, Cluster, DriftObserver, RolloutObserv
 from penstock_operator.queue import Reconciler, WorkQueue
 from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.built_in_router import BuiltInRouter
+from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
@@ -194,6 +195,7 @@ def build_reconcilers(
                 monotonic=time.monotonic,
             ),
             observer=observer,
+            comparing=Comparing(cluster=cluster, pods=pods, monotonic=time.monotonic),
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,
         ),

@@ -230,7 +230,7 @@ def _mirrors(spec: TrafficSplitSpec, rollout: Rollout, known: Collection[str]) -
         return
     for candidate in rollout.candidates:
         if candidate.phase in ON_TRIAL and candidate.weight == 0 and candidate.revision in known:
-            yield Mirror(revision=candidate.revision, percent=spec.shadow.percent)
+            yield Mirror(revision=candidate.revision, percent=spec.shadow.percent, compare=spec.shadow.compare_outputs)
 
 
 def _keys_from(spec: TrafficSplitSpec, rollout: Rollout) -> dict[str, int]:

@@ -15,11 +15,23 @@ _PENDING_LIMIT = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitTick:
-    """What happened behind one split between two reads, by revision: requests spread by weight, and their copies."""
+    """What happened behind one split between two reads, by revision.
+
+    ``counts``: requests that were spread by weight. ``mirrored``: copies of those. ``matched``: requests that a header
+    sent there.
+    """
 
     at: float
     counts: Mapping[str, RevisionCounts]
     mirrored: Mapping[str, RevisionCounts] = field(default_factory=dict)
+    matched: Mapping[str, RevisionCounts] = field(default_factory=dict)
+
+    def without_weight(self, revision: str) -> Mapping[str, RevisionCounts]:
+        """Return the counts to judge a revision by to which nothing is spread: copies, or else matched requests."""
+        for told in (self.mirrored, self.matched):
+            if revision in told and told[revision].requests:
+                return {**self.counts, revision: told[revision]}
+        return self.counts
 
 
 @dataclass(slots=True)
@@ -55,9 +67,11 @@ class Sampler:
             if first:
                 return
             spread, mirrored = _by_split(here.measurement.counts), _by_split(here.measurement.mirrored)
+            matched = _by_split(here.measurement.matched)
             at = self._clock.now()
             for split, counts in spread.items():
-                here.pending[split].append(SplitTick(at=at, counts=counts, mirrored=mirrored.get(split, {})))
+                tick = SplitTick(at=at, counts=counts, mirrored=mirrored.get(split, {}), matched=matched.get(split, {}))
+                here.pending[split].append(tick)
 
     def take(self, namespace: str, split: str) -> list[SplitTick]:
         """Return the ticks of a split that were not taken yet, oldest first."""

@@ -4,10 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from penstock_operator.core.judge.counts import Shadowed, Tick
 from penstock_operator.core.objects import ObjectRef
 from penstock_operator.core.phases import ON_TRIAL
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
+from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.sampling import SplitTick
 from penstock_operator.reconcile.split_look import Look
 
@@ -24,12 +26,17 @@ class _Subject:
     """Whether requests reach it at the weight that is meant."""
     alone: bool
     """Whether it has all requests, so that nobody is left to compare with."""
+    weighed: bool = True
+    """Whether requests are spread to it; else copies, or requests that a header sends, are all there is."""
+    shadowed: Shadowed | None = None
+    """What its answers to copies have shown since the last tick."""
 
 
 class Trials:
     """The trials of all splits. What is here is lost with the process; status holds what must not be."""
 
-    def __init__(self) -> None:
+    def __init__(self, comparing: Comparing) -> None:
+        self._comparing = comparing
         self._kept: dict[tuple[ObjectRef, str], Trial] = {}
 
     def judge(self, ref: ObjectRef, look: Look, ticks: Sequence[SplitTick]) -> dict[str, Trial]:
@@ -38,10 +45,13 @@ class Trials:
             return {}
         # Each may use its share of the false alarms, however few are left: the others used theirs.
         share = 1 / max(1, len(look.spec.candidates))
-        return {subject.revision: self._judge(ref, look, subject, ticks, share) for subject in _subjects(look)}
+        compared = self._compared(ref, look) if ticks else {}
+        subjects = [replace(one, shadowed=compared.get(one.revision)) for one in _subjects(look)]
+        return {subject.revision: self._judge(ref, look, subject, ticks, share) for subject in subjects}
 
     def forget(self, ref: ObjectRef) -> None:
         """Drop what is kept of a split."""
+        self._comparing.forget(ref)
         self._kept = {key: trial for key, trial in self._kept.items() if key[0] != ref}
 
     def forget_moved(self, ref: ObjectRef, before: Rollout, after: Rollout) -> None:
@@ -53,6 +63,17 @@ class Trials:
         if before.watch is not None and after.watch is None and before.stable is not None:
             self._kept.pop((ref, before.stable), None)
 
+    def _compared(self, ref: ObjectRef, look: Look) -> dict[str, Shadowed]:
+        """Return what the answers to copies have shown since the last tick, by candidate."""
+        rollout, shadow = look.rollout, look.spec.shadow
+        shadows = [one.revision for one in rollout.candidates if one.phase in ON_TRIAL and one.weight == 0]
+        if shadow is None or not shadow.compare_outputs or rollout.stable is None or not shadows:
+            self._comparing.forget(ref)
+            return {}
+        found = self._comparing.take(ref, stable=rollout.stable, shadows=shadows)
+        told = {revision: comparison.shadowed for revision, comparison in found.items()}
+        return {revision: shadowed for revision, shadowed in told.items() if shadowed is not None}
+
     def _judge(self, ref: ObjectRef, look: Look, subject: _Subject, ticks: Sequence[SplitTick], share: float) -> Trial:
         revision, key = subject.revision, (ref, subject.revision)
         before = self._kept.get(key)
@@ -63,9 +84,7 @@ class Trials:
             look.policies,
             evidence,
             candidate=revision,
-            ticks=[tick_of(tick.at, tick.counts, stable=subject.against, candidate=revision) for tick in ticks]
-            if subject.seen
-            else [],
+            ticks=_ticks(subject, ticks) if subject.seen else [],
             alone_after=told if subject.alone else None,
             budget_share=share,
         )
@@ -96,9 +115,24 @@ def _subjects(look: Look) -> Iterator[_Subject]:
                 # Without an acknowledgement the weight of this step is not everywhere yet.
                 seen=candidate.step_started_at is not None and look.tactics.reaches(candidate.name, candidate.weight),
                 alone=candidate.weight == _ALL,
+                weighed=candidate.weight > 0,
             )
     if rollout.watch is not None:
         yield _Subject(revision=rollout.stable, against=rollout.watch.revision, seen=True, alone=True)
+
+
+def _ticks(subject: _Subject, ticks: Sequence[SplitTick]) -> list[Tick]:
+    """Return the ticks in the judge's terms; what was compared belongs to the last one."""
+    return [
+        tick_of(
+            tick.at,
+            tick.counts if subject.weighed else tick.without_weight(subject.revision),
+            stable=subject.against,
+            candidate=subject.revision,
+            shadowed=subject.shadowed if tick is ticks[-1] else None,
+        )
+        for tick in ticks
+    ]
 
 
 def evidence_of(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
