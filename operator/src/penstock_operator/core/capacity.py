@@ -1,6 +1,9 @@
 """How much of the traffic the ready pods of each revision can carry, so that no weight asks for more."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+from penstock_operator.core.world import RevisionState
 
 _ALL = 100
 #: A revision that lacks fewer of its pods than this share carries everything, as a Deployment in a rolling update does
@@ -33,24 +36,51 @@ def pods_needed(*, weight_percent: int, full: int) -> int:
     return -(-weight_percent * full // _ALL)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pods:
+    """The ready pods by revision; ``full`` of them served all requests so far, and can go on doing so."""
+
+    ready: Mapping[str, int]
+    full: int
+
+    @classmethod
+    def seen(cls, states: Mapping[str, RevisionState], stable: str) -> "Pods":
+        """Return the pods as they are seen.
+
+        All requests need as many as stable wants, or as any revision has where that is less: then somebody has asked
+        for more pods only now.
+        """
+        ready = {name: state.ready for name, state in states.items()}
+        wanted = states[stable].wanted if stable in states else 0
+        return cls(ready=ready, full=min(wanted, max(ready.values(), default=0)))
+
+    def carry(self, revision: str) -> int:
+        """Return the largest weight that the pods of a revision carry, in percent."""
+        return carried_percent(ready=self.ready.get(revision, 0), full=self.full)
+
+
 def within_capacity(
-    intended: Mapping[str, int], *, running: Mapping[str, int], ready: Mapping[str, int], full: int, stable: str
+    intended: Mapping[str, int], *, running: Mapping[str, int], pods: Pods, stable: str
 ) -> dict[str, int]:
     """Return the weights nearest to ``intended`` that ready pods can carry. They sum to 100 as well.
 
-    ``running`` are the weights that the routers run now, ``ready`` the ready pods by revision. What one revision
-    cannot carry stays where it is, as long as it is carried there: on the way up with stable, on the way back with
-    the candidate, which never gets more than it has. Where all pods together are too few, stable takes the rest,
-    unless it has no ready pod at all: an overloaded pod answers some requests, an absent one answers none.
+    ``running`` are the weights that the routers run now.
+
+    On the way up stable keeps what a candidate cannot carry. On the way back the candidate keeps what stable cannot
+    carry, but only for a while: at each look stable gets a third more than it has, so that a few looks are enough
+    wherever it has any ready pod. A revision on its way back never gets more than it has.
 
     >>> up = {"old": 50, "new": 50}
-    >>> within_capacity(up, running={"old": 95, "new": 5}, ready={"old": 4, "new": 1}, full=4, stable="old")
+    >>> within_capacity(up, running={"old": 95, "new": 5}, pods=Pods(ready={"old": 4, "new": 1}, full=4), stable="old")
     {'new': 25, 'old': 75}
     >>> back = {"old": 100, "new": 0}
-    >>> within_capacity(back, running={"old": 10, "new": 90}, ready={"old": 2, "new": 4}, full=4, stable="old")
+    >>> half = Pods(ready={"old": 2, "new": 4}, full=4)
+    >>> within_capacity(back, running={"old": 10, "new": 90}, pods=half, stable="old")
     {'new': 50, 'old': 50}
     """
-    carried = {name: carried_percent(ready=ready.get(name, 0), full=full) for name in {*intended, *running, stable}}
+    carried = {name: pods.carry(name) for name in {*intended, *running, stable}}
+    if pods.ready.get(stable, 0) > 0:
+        carried[stable] = min(_ALL, max(carried[stable], -(-running.get(stable, 0) * 4 // 3)))
     given = {name: min(weight, carried[name]) for name, weight in sorted(intended.items())}
     rest = _ALL - sum(given.values())
     # Stable first: what is taken back must not wait longer than it has to.
@@ -60,13 +90,21 @@ def within_capacity(
         if more:
             given[name] = given.get(name, 0) + more
             rest -= more
-    if rest:
-        given[_last_resort(ready, stable)] = given.get(_last_resort(ready, stable), 0) + rest
+    # Nobody can carry the rest; an overloaded pod of what is proven still answers some of it.
+    given[stable] = given.get(stable, 0) + rest
     return dict(sorted(given.items()))
 
 
-def _last_resort(ready: Mapping[str, int], stable: str) -> str:
-    """Return who gets what nobody can carry."""
-    if ready.get(stable, 0) > 0:
-        return stable
-    return max(sorted(ready), key=lambda name: ready[name], default=stable)
+def shortage(intended: Mapping[str, int], *, pods: Pods, stable: str) -> str:
+    """Return which candidate has too few ready pods for its weight, in a sentence; empty where none has.
+
+    >>> shortage({"old": 50, "new": 50}, pods=Pods(ready={"old": 4, "new": 1}, full=4), stable="old")
+    'new carries 25% with 1 ready pod; 50% needs 2'
+    """
+    for name, weight in sorted(intended.items()):
+        ready = pods.ready.get(name, 0)
+        if name != stable and pods.carry(name) < weight:
+            needed = pods_needed(weight_percent=weight, full=pods.full)
+            has = f"{ready} ready pod{'' if ready == 1 else 's'}"
+            return f"{name} carries {pods.carry(name)}% with {has}; {weight}% needs {needed}"
+    return ""
