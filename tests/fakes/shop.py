@@ -11,6 +11,7 @@ from tests.fakes.cluster import Write
 from tests.fakes.controllers import Controllers
 from tests.fakes.counting_pods import FakeServingPods
 from tests.fakes.letters import FakeLetterBox, FakeTrainer
+from tests.fakes.metric_source import FakeMetricSource
 from tests.fakes.routers import FakeRouter, FakeRouterStats
 
 from penstock_operator.adapters.drift_metrics import DriftMetrics
@@ -29,6 +30,7 @@ from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.drift_watch import DriftWatch
 from penstock_operator.reconcile.fleet import Fleet
+from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
 from penstock_operator.reconcile.sampling import Sampler
 from penstock_operator.reconcile.traffic_split import TrafficSplitReconciler
@@ -60,6 +62,7 @@ class Shop:
         self.router = FakeRouter()
         self.stats = FakeRouterStats(self.router, self.clock, self._healthy_hosts)
         self.serving = FakeServingPods()
+        self.source = FakeMetricSource()
         self.drift = DriftMetrics()
         self.dirty: dict[ObjectRef, None] = {}
         self.rejections: list[RequestRejected] = []
@@ -88,6 +91,9 @@ class Shop:
                 ),
                 observer=self,
                 comparing=Comparing(cluster=cluster, pods=self.serving, monotonic=clock.monotonic),
+                measuring=Measuring(
+                    sources={"Prometheus": self.source, "Web": self.source}, clock=clock, monotonic=clock.monotonic
+                ),
                 tick_seconds=TICK_SECONDS,
                 monotonic=clock.monotonic,
             ),

@@ -6,8 +6,10 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 from kubernetes.aio.config import ConfigException
@@ -23,12 +25,14 @@ from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesClus
 from penstock_operator.adapters.lease import KubernetesLease
 from penstock_operator.adapters.metrics import Metrics
 from penstock_operator.adapters.ops_server import Heartbeat, OpsServer
+from penstock_operator.adapters.prometheus import HttpPrometheus
 from penstock_operator.adapters.resync import Resync
 from penstock_operator.adapters.router_stats import HttpRouterStats
 from penstock_operator.adapters.secrets import SecretReader
 from penstock_operator.adapters.serving_pods import HttpServingPods
 from penstock_operator.adapters.trainer import JobTrainer
 from penstock_operator.adapters.watch_sink import CacheSink
+from penstock_operator.adapters.web_source import WebSource
 from penstock_operator.adapters.webhooks import Postman
 from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.fanout import affected
@@ -39,13 +43,23 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
 from penstock_operator.journal import Journaled
-from penstock_operator.ports import Clock, Cluster, DriftObserver, RolloutObserver, Router, RouterStats, ServingPods
+from penstock_operator.ports import (
+    Clock,
+    Cluster,
+    DriftObserver,
+    MetricSource,
+    RolloutObserver,
+    Router,
+    RouterStats,
+    ServingPods,
+)
 from penstock_operator.queue import Reconciler, WorkQueue
 from penstock_operator.reconcile.acting import Actor
 from penstock_operator.reconcile.built_in_router import BuiltInRouter
 from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
+from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
 from penstock_operator.reconcile.sampling import Sampler
 from penstock_operator.reconcile.traffic_split import TrafficSplitReconciler
@@ -126,6 +140,14 @@ async def _run(settings: Settings) -> int:
             actor=Actor(cluster=cluster, letters=postman, trainer=JobTrainer(client), observer=metrics),
             pods=HttpServingPods(session),
             drift=drift,
+            sources={
+                "Prometheus": HttpPrometheus(
+                    session,
+                    url=settings.prometheus_url,
+                    token_file=Path(settings.prometheus_token_file) if settings.prometheus_token_file else None,
+                ),
+                "Web": WebSource(outside, secrets_of_people),
+            },
         )
         journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}
         queue = WorkQueue(journaled, observer=metrics, workers=settings.workers)
@@ -173,6 +195,7 @@ def build_reconcilers(
     actor: Actor,
     pods: ServingPods,
     drift: DriftObserver,
+    sources: Mapping[str, MetricSource],
 ) -> dict[Kind, Reconciler]:
     """Return the reconciler of each kind."""
     image = ServingImage(image=settings.serving_image, pull_policy=settings.image_pull_policy)
@@ -196,6 +219,7 @@ def build_reconcilers(
             ),
             observer=observer,
             comparing=Comparing(cluster=cluster, pods=pods, monotonic=time.monotonic),
+            measuring=Measuring(sources=sources, clock=clock, monotonic=time.monotonic),
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,
         ),

@@ -4,12 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from penstock_operator.core.judge.counts import Shadowed, Tick
+from penstock_operator.core.judge.counts import Reading, Shadowed, Tick
 from penstock_operator.core.objects import ObjectRef
 from penstock_operator.core.phases import ON_TRIAL
+from penstock_operator.core.questions import questions_of
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
+from penstock_operator.core.watch import TRIAL_SHARE, judge_watch
 from penstock_operator.reconcile.comparing import Comparing
+from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.sampling import SplitTick
 from penstock_operator.reconcile.split_look import Look
 
@@ -26,6 +29,8 @@ class _Subject:
     """Whether requests reach it at the weight that is meant."""
     alone: bool
     """Whether it has all requests, so that nobody is left to compare with."""
+    watched: bool = False
+    """Whether it was promoted, and the revision that it is held to has no requests any more."""
     weighed: bool = True
     """Whether requests are spread to it; else copies, or requests that a header sends, are all there is."""
     shadowed: Shadowed | None = None
@@ -35,8 +40,9 @@ class _Subject:
 class Trials:
     """The trials of all splits. What is here is lost with the process; status holds what must not be."""
 
-    def __init__(self, comparing: Comparing) -> None:
+    def __init__(self, comparing: Comparing, measuring: Measuring) -> None:
         self._comparing = comparing
+        self._measuring = measuring
         self._kept: dict[tuple[ObjectRef, str], Trial] = {}
 
     def judge(self, ref: ObjectRef, look: Look, ticks: Sequence[SplitTick]) -> dict[str, Trial]:
@@ -47,11 +53,13 @@ class Trials:
         share = 1 / max(1, len(look.spec.candidates))
         compared = self._compared(ref, look) if ticks else {}
         subjects = [replace(one, shadowed=compared.get(one.revision)) for one in _subjects(look)]
+        self._measuring.forget(ref, but=[subject.revision for subject in subjects])
         return {subject.revision: self._judge(ref, look, subject, ticks, share) for subject in subjects}
 
     def forget(self, ref: ObjectRef) -> None:
         """Drop what is kept of a split."""
         self._comparing.forget(ref)
+        self._measuring.forget(ref)
         self._kept = {key: trial for key, trial in self._kept.items() if key[0] != ref}
 
     def forget_moved(self, ref: ObjectRef, before: Rollout, after: Rollout) -> None:
@@ -62,6 +70,8 @@ class Trials:
                 self._kept.pop((ref, candidate.revision), None)
         if before.watch is not None and after.watch is None and before.stable is not None:
             self._kept.pop((ref, before.stable), None)
+        if not on_trial(after):
+            self._measuring.forget(ref)
 
     def _compared(self, ref: ObjectRef, look: Look) -> dict[str, Shadowed]:
         """Return what the answers to copies have shown since the last tick, by candidate."""
@@ -80,14 +90,22 @@ class Trials:
         # The status may be behind when it could not be written.
         evidence = before.evidence if before else evidence_of(look.status).get(revision, {})
         told = analysis_of(look.status).get(revision, ())
-        judged = judge_trial(
-            look.policies,
-            evidence,
-            candidate=revision,
-            ticks=_ticks(subject, ticks) if subject.seen else [],
-            alone_after=told if subject.alone else None,
-            budget_share=share,
-        )
+        news = _ticks(subject, ticks) if subject.seen else []
+        readings = self._readings(ref, look, subject) if subject.seen else {}
+        if subject.watched:
+            judged = judge_watch(
+                look.policies, evidence, revision=revision, ticks=news, analysis=told, readings=readings
+            )
+        else:
+            judged = judge_trial(
+                look.policies,
+                evidence,
+                candidate=revision,
+                ticks=news,
+                alone_after=told if subject.alone else None,
+                budget_share=share * (TRIAL_SHARE if look.tactics.watch_seconds else 1),
+                readings=readings,
+            )
         if judged is not None:
             judged = replace(judged, analysis=tuple({**entry, "revision": revision} for entry in judged.analysis))
             self._kept[key] = judged
@@ -96,6 +114,17 @@ class Trials:
             return before
         # After a restart the evidence so far is in status; findings come with the next tick.
         return Trial(findings=unjudged_trial(look.policies), analysis=tuple(told), evidence=dict(evidence))
+
+    def _readings(self, ref: ObjectRef, look: Look, subject: _Subject) -> dict[str, Reading]:
+        """Return what Prometheus and the web said last about a revision; asks them anew where that is due."""
+        asked = questions_of(
+            look.policies,
+            namespace=look.namespace,
+            split=look.name,
+            stable=subject.against,
+            candidate=subject.revision,
+        )
+        return self._measuring.readings(ref, subject.revision, asked)
 
 
 def on_trial(rollout: Rollout) -> bool:
@@ -118,7 +147,7 @@ def _subjects(look: Look) -> Iterator[_Subject]:
                 weighed=candidate.weight > 0,
             )
     if rollout.watch is not None:
-        yield _Subject(revision=rollout.stable, against=rollout.watch.revision, seen=True, alone=True)
+        yield _Subject(revision=rollout.stable, against=rollout.watch.revision, seen=True, alone=True, watched=True)
 
 
 def _ticks(subject: _Subject, ticks: Sequence[SplitTick]) -> list[Tick]:

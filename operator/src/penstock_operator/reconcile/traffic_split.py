@@ -19,6 +19,7 @@ from penstock_operator.core.trial import Trial
 from penstock_operator.core.world import World
 from penstock_operator.ports import Clock, Cluster, RolloutObserver
 from penstock_operator.reconcile.comparing import Comparing
+from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.routing import SplitRouter
 from penstock_operator.reconcile.split_look import Look, look_at
 from penstock_operator.reconcile.split_publish import Published, Publisher
@@ -42,6 +43,7 @@ class TrafficSplitReconciler:
         router: SplitRouter,
         observer: RolloutObserver,
         comparing: Comparing,
+        measuring: Measuring,
         tick_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
@@ -50,7 +52,7 @@ class TrafficSplitReconciler:
         self._router = router
         self._publisher = Publisher(cluster=cluster, router=router, observer=observer, monotonic=monotonic)
         self._reporter = Reporter(cluster=cluster, router=router)
-        self._trials = Trials(comparing)
+        self._trials = Trials(comparing, measuring)
         self._tick_seconds = tick_seconds
 
     async def reconcile(self, ref: ObjectRef) -> float | None:

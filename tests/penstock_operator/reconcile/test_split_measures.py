@@ -1,0 +1,157 @@
+"""A rollout judged by more than its routers: Prometheus, dry runs, and the watch after the promotion."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.fakes.shop import Shop
+
+from penstock_operator.core.objects import Kind
+from penstock_operator.core.questions import Answer, Question
+
+MD, TS, DP = Kind.MODEL_DEPLOYMENT, Kind.TRAFFIC_SPLIT, Kind.DRIFT_POLICY
+ERRORS: dict[str, Any] = {"name": "errors", "source": "ErrorRate", "against": "Stable"}
+SALES: dict[str, Any] = {
+    "name": "sales",
+    "source": "Prometheus",
+    "query": 'sum(sales{revision="{{revision}}"})',
+    "against": "Stable",
+    "direction": "HigherIsBetter",
+    "interval": "5s",
+}
+STEPS = [{"weight": 50, "hold": "10s", "require": "Pass"}, {"weight": 100, "hold": "1s"}]
+Says = Callable[[str, str], Answer]
+
+
+def model(digit: int) -> dict[str, Any]:
+    return {"model": {"uri": f"s3://models/fraud/{digit}/model.onnx", "sha256": f"{digit:064x}"}}
+
+
+async def canary(shop: Shop, *metrics: dict[str, Any], policy: dict[str, Any] | None = None, **split: Any) -> str:
+    """Bring up a split with a policy and start a canary; return its revision."""
+    shop.apply(MD, "fraud", model(1))
+    await shop.settle()
+    shop.apply(DP, "guard", {"target": {"name": "fraud"}, "metrics": list(metrics), **(policy or {})})
+    spec = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": STEPS}, "policies": ["guard"], **split}
+    shop.apply(TS, "fraud", spec)
+    await pass_time(shop, 5)
+    shop.apply(MD, "fraud", model(2))
+    await shop.settle()
+    return str(shop.status(MD, "fraud")["latestRevision"])
+
+
+async def pass_time(shop: Shop, seconds: int, *, until: Callable[[], bool] = lambda: False) -> None:
+    """Let time pass, and what runs beside the looks run."""
+    for _ in range(seconds):
+        if until():
+            return
+        await shop.run(1)
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+
+def saying(shop: Shop, candidate: str, *, stable: float, new: float) -> None:
+    """Let Prometheus say what each revision sells, a little different each time."""
+    turns = iter(range(10_000))
+
+    def says(question: Question) -> Answer:
+        assert 'namespace="shop"' in question.text
+        mean = new if candidate in question.text else stable
+        return Answer(value=mean * (1 + next(turns) % 7 / 100))
+
+    shop.source.says = says
+
+
+def phase(shop: Shop) -> str:
+    return str(shop.status(TS, "fraud").get("phase"))
+
+
+def analysis(shop: Shop) -> dict[str, dict[str, Any]]:
+    return {entry["metric"]: entry for entry in shop.status(TS, "fraud").get("analysis", ())}
+
+
+async def test_a_candidate_that_sells_less_is_taken_back(shop: Shop) -> None:
+    new = await canary(shop, ERRORS, SALES)
+    saying(shop, new, stable=10.0, new=4.0)
+    await pass_time(shop, 300, until=lambda: phase(shop) == "RolledBack")
+
+    assert phase(shop) == "RolledBack"
+    (rejected,) = shop.status(TS, "fraud")["rejected"]
+    assert (rejected["revision"], rejected["by"]) == (new, "guard/sales")
+    assert "mean 4." in rejected["message"]
+
+
+async def test_a_candidate_that_sells_as_much_is_promoted(shop: Shop) -> None:
+    new = await canary(shop, ERRORS, SALES)
+    saying(shop, new, stable=10.0, new=10.0)
+    await pass_time(shop, 600, until=lambda: phase(shop) == "Promoted")
+    assert phase(shop) == "Promoted"
+
+
+async def test_a_prometheus_that_is_down_holds_the_rollout_and_takes_nothing_back(shop: Shop) -> None:
+    shop.source.says = lambda _: Answer(problem="Prometheus cannot be asked: no route")
+    await canary(shop, ERRORS, SALES)
+    await pass_time(shop, 200)
+
+    assert phase(shop) == "Progressing"
+    assert analysis(shop)["sales"]["verdict"] == "Error"
+    assert "Prometheus cannot be asked" in shop.condition(TS, "fraud", "Ready")["message"]
+
+
+async def test_a_source_is_asked_at_its_pace_and_no_more_when_the_rollout_is_over(shop: Shop) -> None:
+    new = await canary(shop, ERRORS, SALES)
+    saying(shop, new, stable=10.0, new=10.0)
+    await pass_time(shop, 60)
+    during = len(shop.source.asked)
+    assert 8 <= during <= 26
+    await pass_time(shop, 600, until=lambda: phase(shop) == "Promoted")
+    after = len(shop.source.asked)
+    await pass_time(shop, 60)
+    assert len(shop.source.asked) == after
+
+
+async def test_a_dry_run_is_told_and_the_rollout_goes_on(shop: Shop) -> None:
+    new = await canary(shop, {**ERRORS, "dryRun": True})
+    shop.stats.behaviours[new].error_share = 0.5
+    await pass_time(shop, 120, until=lambda: phase(shop) == "Promoted")
+
+    assert phase(shop) == "Promoted"
+    assert (analysis(shop)["errors"]["verdict"], analysis(shop)["errors"]["dryRun"]) == ("Fail", True)
+
+
+async def test_a_policy_that_runs_dry_takes_nothing_back(shop: Shop) -> None:
+    new = await canary(shop, ERRORS, policy={"dryRun": True})
+    shop.stats.behaviours[new].error_share = 0.5
+    await pass_time(shop, 120, until=lambda: phase(shop) == "Promoted")
+    assert phase(shop) == "Promoted"
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["", "after a restart of the operator"])
+async def test_a_promoted_revision_that_turns_bad_in_its_watch_goes_back(shop: Shop, *, restart: bool) -> None:
+    new = await canary(shop, ERRORS, afterPromotion={"watch": "10m"})
+    await pass_time(shop, 600, until=lambda: phase(shop) == "Promoted")
+    old = shop.status(TS, "fraud")["watch"]["revision"]
+    await pass_time(shop, 30)
+    assert "limit" in analysis(shop)["errors"]["message"]
+    if restart:
+        shop.restart_operator()
+    shop.stats.behaviours[new].error_share = 0.2
+    await pass_time(shop, 60, until=lambda: phase(shop) == "RolledBack")
+
+    assert phase(shop) == "RolledBack"
+    assert shop.status(TS, "fraud")["stableRevision"] == old
+    assert shop.router.weights("shop", "fraud")[old] == 100
+
+
+async def test_a_promoted_revision_that_stays_well_stands_its_watch(shop: Shop) -> None:
+    new = await canary(shop, ERRORS, afterPromotion={"watch": "2m"})
+    await pass_time(shop, 900, until=lambda: phase(shop) == "Promoted" and "watch" not in shop.status(TS, "fraud"))
+    assert shop.status(TS, "fraud")["stableRevision"] == new
+    assert "watch" not in shop.status(TS, "fraud")
+
+
+async def test_a_trial_that_a_watch_follows_keeps_a_part_of_the_budget_for_it(shop: Shop) -> None:
+    await canary(shop, ERRORS, afterPromotion={"watch": "2m"})
+    await pass_time(shop, 10, until=lambda: bool(analysis(shop)))
+    assert analysis(shop)["errors"]["limit"] == 25.0
