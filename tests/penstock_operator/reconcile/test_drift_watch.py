@@ -79,6 +79,11 @@ def signal(shop: Shop, name: str) -> dict[str, Any]:
     return found[0] if found else {}
 
 
+def alarm(shop: Shop, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(one for one in shop.status(DP, "guard")["alarms"] if one["name"] == name)
+    return found
+
+
 async def test_a_feature_that_moves_is_named_with_its_numbers(shop: Shop, traffic: Traffic) -> None:
     pods = traffic.serve()
     shop.apply(DP, "guard", policy())
@@ -103,3 +108,251 @@ def test_an_operator_that_watches_no_traffic_loads_nothing_that_judges_it() -> N
     program = "import penstock_operator.__main__, sys; print({'numpy', 'scipy'} & sys.modules.keys() or 'neither')"
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout == "neither\n"
+
+
+async def test_an_alarm_outlives_a_restart_as_the_same_alarm_and_ends_with_the_drift(
+    shop: Shop, traffic: Traffic
+) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(3, *pods)
+    await traffic.windows(3, *pods, amount=1.0)
+    before = alarm(shop, "inputs/amount")
+    judged = shop.status(DP, "guard")["windows"]["judged"]
+
+    shop.restart_operator()
+    await traffic.windows(4, *pods, amount=1.0)
+    after = alarm(shop, "inputs/amount")
+    assert (after["window"], after["since"]) == (before["window"], before["since"])
+    assert shop.status(DP, "guard")["windows"]["judged"] > judged
+
+    await traffic.windows(30, *pods)
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+
+
+async def test_rows_that_were_counted_before_anybody_watched_are_not_judged(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    for pod in pods:
+        pod.now = shop.clock.now() - 1000
+        pod.serve(rows(traffic.rng, 5000, amount=3.0))
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(4, *pods)
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+    assert shop.status(DP, "guard")["windows"]["rows"] <= 4 * WINDOW
+
+
+async def test_pods_that_start_anew_repeat_themselves_or_are_late_change_no_count(shop: Shop, traffic: Traffic) -> None:
+    one, other = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(2, one, other)
+    one.restart()
+    await traffic.windows(2, one, other)
+    one.lies = {"seq": 1}  # an answer of long ago, from some cache
+    await traffic.windows(1, one, other)
+    one.lies = {}
+    await traffic.windows(1, one, other)
+    await shop.run(10 * PROFILE_SECONDS)
+    target = shop.status(DP, "guard")["targets"][0]
+    assert target["rows"] + target["waiting"] == 6 * WINDOW
+
+
+async def test_while_too_few_pods_are_read_nothing_is_judged_and_nothing_is_lost(shop: Shop, traffic: Traffic) -> None:
+    one, other = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(2, one, other)
+    silent = next(name for name, pod in shop.serving.pods.items() if pod is other)
+    shop.serving.silent.add(silent)
+    await traffic.windows(3, one, other)
+    watching = shop.condition(DP, "guard", "Watching")
+    assert (watching["status"], watching["reason"]) == ("False", "PartialCoverage")
+    assert "50%" in watching["message"]
+    assert shop.condition(DP, "guard", "Healthy")["reason"] == "CannotJudge"
+
+    shop.serving.silent.clear()
+    await traffic.windows(1, one, other)
+    await shop.run(10 * PROFILE_SECONDS)
+    target = shop.status(DP, "guard")["targets"][0]
+    assert target["rows"] + target["waiting"] == 6 * WINDOW
+    assert shop.condition(DP, "guard", "Watching")["reason"] == "Watching"
+
+
+async def test_a_pod_that_lies_is_named_and_left_out(shop: Shop, traffic: Traffic) -> None:
+    shop.apply(MD, "fraud", {**model(1), "replicas": 5})
+    await shop.settle()
+    liar, *honest = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(2, liar, *honest)
+    counts = liar.message()["counts"]
+    counts["columns"][0]["bins"][3] += 10_000_000
+    liar.lies = {"counts": counts}
+    await traffic.windows(4, liar, *honest)
+    watching = shop.condition(DP, "guard", "Watching")
+    name = next(name for name, pod in shop.serving.pods.items() if pod is liar)
+    assert (watching["status"], watching["reason"]) == ("False", "CountsRefused")
+    assert watching["message"].startswith(f"pod {name} is not believed: a column of it has more values")
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+
+
+async def test_a_model_without_a_profile_is_told_how_to_get_one(shop: Shop, traffic: Traffic) -> None:
+    traffic.serve(profile=None)
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    watching = shop.condition(DP, "guard", "Watching")
+    assert (watching["status"], watching["reason"]) == ("False", "ReferenceMissing")
+    assert "penstock-profile" in watching["message"]
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "Unknown"
+
+
+async def test_a_profile_that_the_pods_refuse_is_told_with_their_words(shop: Shop, traffic: Traffic) -> None:
+    traffic.serve(profile=None, error="profile.json: it was made for a model with sha256 9f2c")
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    assert "it was made for a model with sha256 9f2c" in shop.condition(DP, "guard", "Watching")["message"]
+
+
+async def test_a_reference_that_is_too_small_shortens_windows_or_is_refused(shop: Shop, traffic: Traffic) -> None:
+    traffic.serve(profile=profile_of(rows(traffic.rng, 1000)))
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    assert shop.status(DP, "guard")["targets"][0]["windowRows"] == 100
+    assert "make a profile of 2000 rows" in shop.condition(DP, "guard", "Watching")["message"]
+
+    shop.apply(MD, "small", model(2))
+    await shop.settle()
+    traffic.serve("small", profile=profile_of(rows(traffic.rng, 300)))
+    shop.apply(DP, "guard", policy(target={"kind": "ModelDeployment", "name": "small"}))
+    await shop.run(PROFILE_SECONDS)
+    watching = shop.condition(DP, "guard", "Watching")
+    assert (watching["status"], watching["reason"]) == ("False", "ReferenceTooSmall")
+    assert "has 300 rows, and the shortest windows need 500" in watching["message"]
+
+
+async def test_too_few_rows_say_how_many_are_needed(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy(windowRows=1000))
+    await shop.settle()
+    await traffic.windows(2, *pods)
+    watching = shop.condition(DP, "guard", "Watching")
+    assert (watching["status"], watching["reason"]) == ("Unknown", "CollectingRows")
+    await shop.run(10 * PROFILE_SECONDS)
+    assert shop.condition(DP, "guard", "Watching")["message"].startswith("400 of 1000 rows that a window needs")
+
+
+async def test_one_policy_watches_all_models_with_a_label_and_names_the_one_that_drifts(
+    shop: Shop, traffic: Traffic
+) -> None:
+    names = [f"risk-{digit}" for digit in range(4)]
+    for digit, name in enumerate(names):
+        shop.apply(MD, name, model(digit + 2), labels={"team": "risk"})
+    await shop.settle()
+    pods = {name: traffic.serve(name) for name in names}
+    shop.apply(DP, "guard", policy(target={"kind": "ModelDeployment", "selector": {"matchLabels": {"team": "risk"}}}))
+    await shop.run(PROFILE_SECONDS)
+    assert shop.condition(DP, "guard", "Ready")["message"] == "watches the traffic of 4 ModelDeployments"
+    for _ in range(4):
+        for name in names:
+            for pod in pods[name]:
+                pod.now = shop.clock.now()
+                pod.serve(rows(traffic.rng, WINDOW // 2, age=1.0 if name == "risk-2" else 0.0))
+        await shop.run(PROFILE_SECONDS)
+    healthy = shop.condition(DP, "guard", "Healthy")
+    assert (healthy["status"], healthy["reason"]) == ("False", "InputDrift")
+    assert healthy["message"].startswith("risk-2: age: PSI")
+    assert {one["modelDeployment"] for one in shop.status(DP, "guard")["signals"] if one["verdict"] == "Fail"} == {
+        "risk-2"
+    }
+    assert len(shop.status(DP, "guard")["targets"]) == 4
+
+
+async def test_a_broken_join_is_named_by_its_contribution_while_its_own_distribution_sleeps(
+    shop: Shop, traffic: Traffic
+) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(3, *pods)
+    for _ in range(6):
+        for pod in pods:
+            broken = dict(rows(traffic.rng, WINDOW // 2))
+            broken["amount"] = traffic.rng.permutation(broken["amount"])
+            pod.now = shop.clock.now()
+            pod.serve(broken)
+        await shop.run(PROFILE_SECONDS)
+    healthy = shop.condition(DP, "guard", "Healthy")
+    assert (healthy["status"], healthy["reason"]) == ("False", "ContributionDrift")
+    assert healthy["message"].startswith("the output no longer follows amount")
+    assert signal(shop, "inputs/amount")["verdict"] == "Pass"
+
+
+async def test_values_that_go_missing_are_told_with_their_share(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    for _ in range(3):
+        for pod in pods:
+            holes = dict(rows(traffic.rng, WINDOW // 2))
+            holes["age"][: WINDOW // 20] = np.nan
+            pod.now = shop.clock.now()
+            pod.serve(holes)
+        await shop.run(PROFILE_SECONDS)
+    healthy = shop.condition(DP, "guard", "Healthy")
+    assert (healthy["status"], healthy["reason"]) == ("False", "DataQualityBreached")
+    assert healthy["message"].startswith("age: 10% missing over")
+    assert healthy["message"].partition(" (and")[0].endswith("0% in the reference, limit 2%")
+
+
+async def test_silence_after_traffic_is_an_alarm_that_ends_with_the_next_row(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy(dataQuality={"silenceMax": "10m"}))
+    await shop.settle()
+    await shop.run(3600)
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "Unknown"  # there never was a row
+    await traffic.windows(2, *pods)
+    await shop.run(700)
+    assert shop.condition(DP, "guard", "Healthy")["reason"] == "DataQualityBreached"
+    assert "no row has come for" in shop.condition(DP, "guard", "Healthy")["message"]
+    await traffic.windows(4, *pods)
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+
+
+async def test_numbers_alone_are_written_now_and_then_and_nothing_without_traffic(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(12, *pods)
+    before = len(shop.cluster.writes)
+    await traffic.windows(20, *pods)
+    assert len(shop.cluster.writes) - before <= 3
+    await shop.run(20 * PROFILE_SECONDS)
+    before = len(shop.cluster.writes)
+    await shop.run(20 * PROFILE_SECONDS)
+    assert len(shop.cluster.writes) - before <= 2
+    assert [write for write in await shop.writes_while_quiet() if write.changed] == []
+
+
+async def test_what_is_watched_is_at_metrics_until_the_policy_goes(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(2, *pods)
+    await traffic.windows(2, *pods, hour=2.0)
+    shown = {
+        (sample.name, sample.labels.get("signal")): sample.value
+        for family in shop.drift.collect()
+        for sample in family.samples
+    }
+    assert shown["penstock_drift_alarm", "inputs/hour"] == 1
+    assert shown["penstock_drift_psi", "inputs/hour"] > 1
+    assert shown["penstock_drift_psi", "inputs/amount"] < 0.2
+    assert shown["penstock_drift_rows_total", None] == 4 * WINDOW
+    assert shown["penstock_drift_coverage_ratio", None] == 1
+    shop.delete(DP, "guard")
+    await shop.settle()
+    assert [sample.name for family in shop.drift.collect() for sample in family.samples] == [
+        "penstock_drift_signals_omitted"
+    ]

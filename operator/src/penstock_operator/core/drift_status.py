@@ -27,6 +27,8 @@ _ORDER = {
     SignalClass.OUTPUTS: Reason.OUTPUT_DRIFT,
     SignalClass.PERFORMANCE: Reason.PERFORMANCE_BREACHED,
 }
+#: A pod whose counts are refused does not keep the others from being judged.
+_JUDGED = frozenset({Reason.WATCHING, Reason.COLLECTING_ROWS, Reason.COUNTS_REFUSED})
 _PLACES = {signal: place for place, signal in enumerate(_ORDER)}
 
 
@@ -54,7 +56,7 @@ def health(sights: Sequence[Sight]) -> Saying:
         where = f"{sight.watched.model_deployment}: " if len(sights) > 1 else ""
         more = f" (and {len(failing) - 1} more signals)" if len(failing) > 1 else ""
         return Saying(status=False, reason=_ORDER[one.signal], message=f"{where}{one.message}{more}")
-    judged = [sight for sight in sights if sight.watch.windows and sight.problem is None]
+    judged = [sight for sight in sights if sight.watch.windows and sight.state.reason in _JUDGED]
     if judged:
         rows = sum(sight.watch.rows for sight in judged)
         return Saying(status=True, reason=Reason.HEALTHY, message=f"nothing has drifted: {rows} rows were judged")
