@@ -39,11 +39,7 @@ def step(title: str, *command: str, environment: dict[str, str]) -> None:
 
 def output(*arguments: str) -> str:
     """Return the last line that the embedded cluster's command prints."""
-    return last_line(*EMBEDDED, *arguments)
-
-
-def last_line(*command: str) -> str:
-    """Return the last line that a command prints."""
+    command = [*EMBEDDED, *arguments]
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip().splitlines()[-1]
 
@@ -133,9 +129,8 @@ def prepare(environment: dict[str, str]) -> None:
     for program in ("versitygw", "registry", "fake-gcs-server", "h2spec"):
         variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
         environment[variable] = str(Path(output("tools", program)) / program)
-    environment["PENSTOCK_MLFLOW"] = last_line(sys.executable, str(ROOT / "cluster" / "mlflow_environment.py"))
-    clients = str(ROOT / "tests" / "clients" / "environments.py")
-    step("environments of other people's clients", sys.executable, clients, environment=environment)
+    for_others = (sys.executable, "-m", "tests.clients.environments")
+    step("environments of other people's programs", *for_others, environment=environment)
 
 
 def run_all(folder: Path, environment: dict[str, str]) -> list[int]:
@@ -151,8 +146,8 @@ def run_all(folder: Path, environment: dict[str, str]) -> list[int]:
     statuses: list[int] = []
     title, disturbing = f"tests {DISTURBING.name}", DISTURBING.command(folder)
     with beside(title, *disturbing, log=DISTURBING.log(folder), environment=environment) as disturbed:
-        fuzzers = str(ROOT / "tests" / "fuzz" / "run.py")
-        step("fuzzers, 10 s each", sys.executable, fuzzers, "--seconds", "10", environment=environment)
+        fuzzers = (sys.executable, "-m", "tests.fuzz.run", "--seconds", "10")
+        step("fuzzers, 10 s each", *fuzzers, environment=environment)
         statuses.append(run_part(WITHOUT_CLUSTER, folder, environment))
     return [*statuses, disturbed.returncode, *(run_part(part, folder, environment) for part in (SHARING, MEASURING))]
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.serving import wire
-from benchmarks.serving.environments import ROOT, python_of, versions
+from benchmarks.serving.environments import ROOT, versions
 from benchmarks.serving.models import Subject
 from benchmarks.serving.processes import ServerFailed, free_port
+from cluster.environments import python_of
 
 from penstock_contract.environment import GRPC_OFF, ServingEnvironment
 

@@ -1,16 +1,9 @@
-"""A virtual environment for each client, kept in the cache by the hash of what is in it."""
+"""The clients of other people that the server is tested with, each in an environment of its own."""
 
-import hashlib
-import os
-import shutil
-import subprocess
-import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock" / "clients"
-_STAMP = ".complete"
+from cluster.environments import python_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +12,7 @@ class Client:
 
     name: str
     requirements: tuple[str, ...]
-    below: int = 99
+    below: int | None = None
 
 
 CLIENTS = {
@@ -31,43 +24,26 @@ CLIENTS = {
         Client(name="schemathesis", requirements=("schemathesis==4.32.5",)),
     )
 }
+#: Not a client: the registry that models are fetched from.
+MLFLOW = ("mlflow>=3.5,<4", "onnx>=1.21,<2", "onnxruntime>=1.24.2,<2")
 
 
-def folder_of(client: Client) -> Path:
-    """Return the folder of the client's environment; made first if it is not there."""
-    interpreter = _interpreter(client)
-    wanted = "\n".join((_version(interpreter), *client.requirements))
-    folder = CACHE / f"{client.name}-{hashlib.sha256(wanted.encode()).hexdigest()[:12]}"
-    if not (folder / _STAMP).exists():
-        print(f"== installing {client.name} into {folder}, once", file=sys.stderr, flush=True)
-        began = time.monotonic()
-        shutil.rmtree(folder, ignore_errors=True)
-        subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
-        install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run(["nice", *install, *client.requirements], check=True)
-        (folder / _STAMP).write_text(wanted)
-        print(f"== {client.name}: installed after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    return folder
+def programs_of(name: str) -> Path:
+    """Return the folder with the programs of a client's environment; made first if it is not there."""
+    client = CLIENTS[name]
+    return python_of(client.name, client.requirements, below=client.below).parent
 
 
-def _interpreter(client: Client) -> str:
-    if sys.version_info.minor < client.below:
-        return sys.executable
-    for minor in range(client.below - 1, 10, -1):
-        found = shutil.which(f"python3.{minor}")
-        if found:
-            return found
-    raise RuntimeError(f"{client.name} needs a Python below 3.{client.below}; install python3.{client.below - 1}")
-
-
-def _version(interpreter: str) -> str:
-    return subprocess.run([interpreter, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+def mlflow() -> Path:
+    """Return a Python with a real MLflow in it."""
+    return python_of("mlflow", MLFLOW)
 
 
 def main() -> None:
     """Make every environment that is not there yet."""
-    for client in CLIENTS.values():
-        folder_of(client)
+    for name in CLIENTS:
+        programs_of(name)
+    mlflow()
 
 
 if __name__ == "__main__":

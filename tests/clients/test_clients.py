@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from tests.clients.environments import CLIENTS, folder_of
+from tests.clients.environments import programs_of
 from tests.conformance.exchange import Target
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -33,7 +33,7 @@ def checks() -> Iterator[tuple[str, str]]:
 @cache
 def outcomes(program: str, url: str, grpc: str) -> dict[str, str | None]:
     """What came of a program's checks; they are run once, together."""
-    python = folder_of(CLIENTS[RUNS[program][0]]) / "bin" / "python"
+    python = programs_of(RUNS[program][0]) / "python"
     command = [str(python), str(PROGRAMS / "runner.py"), str(PROGRAMS / f"{program}.py"), url, grpc]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
@@ -57,7 +57,7 @@ def test_mlservers_batch_client_asks_many_times(arithmetic: Target, tmp_path: Pa
     tensors = [{"name": name, "shape": [1, 2], "datatype": "FP32", "data": [1, 2]} for name in ("a", "b")]
     (tmp_path / "in").write_text("\n".join([json.dumps({"inputs": tensors})] * 20) + "\n")
     command = [
-        *(str(folder_of(CLIENTS["mlserver"]) / "bin" / "mlserver"), "infer"),
+        *(str(programs_of("mlserver") / "mlserver"), "infer"),
         *("-u", f"{arithmetic.host}:{arithmetic.port}", "-m", arithmetic.model),
         *("-i", str(tmp_path / "in"), "-o", str(tmp_path / "out"), *options),
     ]

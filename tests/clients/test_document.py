@@ -4,7 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.clients.environments import CLIENTS, folder_of
+from tests.clients.environments import programs_of
 from tests.conformance.exchange import Target
 from tests.conformance.subjects import Servers
 
@@ -19,7 +19,7 @@ def test_requests_made_up_from_the_document_are_answered_as_it_says(
 ) -> None:
     target = servers.target(model)
     command = [
-        *(str(folder_of(CLIENTS["schemathesis"]) / "bin" / "schemathesis"), "run"),
+        *(str(programs_of("schemathesis") / "schemathesis"), "run"),
         f"http://{target.host}:{target.port}{openapi.DOCUMENT_PATH}",
         *("--max-time", str(SECONDS_MAX), "--seed", "1", "--mode", "all", "--phases", "examples,coverage,fuzzing"),
         # That data has as many elements as its shape says is beyond a schema: a valid request may be refused.

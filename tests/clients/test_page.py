@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.clients.environments import CLIENTS, folder_of
+from tests.clients.environments import programs_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serving.md").read_text()
@@ -48,7 +48,7 @@ def test_the_command_says_what_the_page_shows(said: list[str]) -> None:
 )
 def test_the_programs_of_the_page_run(said: list[str], program: str, client: str) -> None:
     [address] = {address for line in said for address in re.findall(r"served at http://([^/]+)", line)}
-    python = str(folder_of(CLIENTS[client]) / "bin" / "python") if client else sys.executable
+    python = str(programs_of(client) / "python") if client else sys.executable
     command = [python, "-c", program.replace("127.0.0.1:8080", address)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

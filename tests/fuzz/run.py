@@ -1,19 +1,20 @@
 """Fuzzes all targets, each for some seconds, from the corpus in the repository and from what earlier runs found.
 
-    python tests/fuzz/run.py [--seconds 20] [TARGET ...]
+    python -m tests.fuzz.run [--seconds 20] [TARGET ...]
 
-atheris gets an environment of its own in the cache. What breaks an invariant is written there too, and its path and how
+What breaks an invariant is written there too, and its path and how
 to keep it as a regression test are printed. Exits with 1 if there is any.
 """
 
 import argparse
-import hashlib
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from cluster.environments import python_of
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -58,7 +59,7 @@ def main() -> int:
     if unknown:
         parser.error(f"there is no target {min(unknown)!r}; there are {', '.join(TARGETS)}")
     cache = _cache()
-    python = _environment(cache)
+    python = python_of("atheris", REQUIREMENTS)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         outcomes = list(pool.map(lambda target: _fuzz(python, cache, target, options.seconds), wanted))
     for outcome in outcomes:
@@ -108,20 +109,6 @@ def _env() -> dict[str, str]:
 def _cache() -> Path:
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "penstock" / "fuzz"
-
-
-def _environment(cache: Path) -> Path:
-    """Return the Python that has atheris; make its environment if it is not there."""
-    wanted = hashlib.sha256(repr((REQUIREMENTS, sys.version_info[:2])).encode()).hexdigest()[:12]
-    folder = cache / f"venv-{wanted}"
-    python, stamp = folder / "bin" / "python", folder / ".installed"
-    if not stamp.exists():
-        _say("== installing atheris into the cache")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *REQUIREMENTS], check=True)
-        stamp.touch()
-    return python
 
 
 if __name__ == "__main__":

@@ -1,7 +1,4 @@
-"""Models in an MLflow registry: a real server on loopback, and a scripted one for what a real one never does.
-
-PENSTOCK_MLFLOW names a Python with MLflow in it; `make test` installs it (`python cluster/mlflow_environment.py`).
-"""
+"""Models in an MLflow registry: a real server on loopback, and a scripted one for what a real one never does."""
 
 import json
 import os
@@ -15,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
+from tests.clients.environments import mlflow as mlflow_python
 from tests.penstock_server import onnx_models
 from tests.penstock_server.fetch.processes import free_port, running
 from tests.penstock_server.fetch.rig import MODEL, Pod, Web, sha256
@@ -37,9 +35,7 @@ class Mlflow:
 
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
-    python = os.environ.get("PENSTOCK_MLFLOW")
-    if not python:
-        pytest.fail("MLflow is missing: set PENSTOCK_MLFLOW to what `python cluster/mlflow_environment.py` prints")
+    python = str(mlflow_python())
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     url = f"http://127.0.0.1:{port}"
     command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
