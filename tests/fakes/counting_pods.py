@@ -2,16 +2,20 @@
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock_contract import outputs
 from penstock_contract.counts import SCHEMA
 from penstock_contract.feedback import FeedbackCounts
 from penstock_contract.profile import Profile, Role, layout_of
 from penstock_operator.core.serving_pods import ServingPod
+from penstock_server.outputs_ring import OutputsRing
 from penstock_server.profile.binding import without_model
 from penstock_server.profile.build import Choices, build
 from penstock_server.profile.counting import Counter
@@ -93,10 +97,14 @@ class CountingPod:
 
 
 class FakeServingPods:
-    """Implements ports.ServingPods over counting pods, by the names of pods; what is not there does not answer."""
+    """Implements ports.ServingPods over counting pods, by the names of pods; what is not there does not answer.
+
+    ``noted`` are the answers to copied requests, in the very rings that real pods have.
+    """
 
     def __init__(self) -> None:
         self.pods: dict[str, CountingPod] = {}
+        self.noted: defaultdict[str, OutputsRing] = defaultdict(OutputsRing)
         self.silent: set[str] = set()
         self.asked: list[tuple[str, str]] = []
 
@@ -104,6 +112,10 @@ class FakeServingPods:
         """Answer as the pod would."""
         assert namespace
         self.asked.append((pod.name, path))
+        parts = urlsplit(path)
+        if parts.path == outputs.PATH and pod.name not in self.silent:
+            query = dict(parse_qsl(parts.query))
+            return self.noted[pod.name].take(int(query.get("after", "0")), query.get("boot", "")).body()
         counting = self.pods.get(pod.name)
         if counting is None or pod.name in self.silent:
             return None
