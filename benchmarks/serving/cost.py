@@ -110,7 +110,9 @@ class Bench:
         model_server.serve_with(inference)
         service = InferenceService(identity=identity, lifecycle=lifecycle, metrics=metrics)
         service.serve_with(inference)
-        self._grpc = GrpcListener(service, call_seconds_max=30, connection_seconds_max=3600, log=_say)
+        self._grpc = GrpcListener(
+            service, call_seconds_max=30, connection_seconds_max=3600, unfinished=model_server.unfinished, log=_say
+        )
         lifecycle.handle(Event.LOADED)
         gc.freeze()
         observation.start()

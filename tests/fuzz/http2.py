@@ -11,6 +11,7 @@ from penstock_server.grpc_service.http2.call import Conversation
 from penstock_server.grpc_service.http2.calls import GrpcCalls
 from penstock_server.grpc_service.http2.connection import Connection
 from penstock_server.grpc_service.http2.stream import Limits
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 MESSAGE_BYTES_MAX = 1 << 16
 _LIMITS = Limits(
@@ -37,6 +38,7 @@ async def answered(pieces: Sequence[bytes]) -> tuple[Frames, bool]:
         unary={"/s/Now": _now, "/s/Later": _later},
         streaming={"/s/Talk": _talk},
         message_bytes_max=MESSAGE_BYTES_MAX,
+        unfinished=UnfinishedBodies(8 * MESSAGE_BYTES_MAX),
         log=log,
     )
     connection = Connection(calls, _LIMITS, lambda _: None)
@@ -53,7 +55,7 @@ async def answered(pieces: Sequence[bytes]) -> tuple[Frames, bool]:
     for _ in range(_TURNS):
         await asyncio.sleep(0)
     assert not errors, errors
-    assert calls._held == 0, "bytes of requests that are gone are still counted"
+    assert calls.unfinished.kept_bytes == 0, "bytes of requests that are gone are still counted"
     return _frames(bytes(pipe.written)), closed
 
 

@@ -42,6 +42,8 @@ class ModelServer:
         self._max_age_seconds = max_connection_age_seconds
         self._infer = HttpInference(unknown=self._unknown, lifecycle=lifecycle, metrics=metrics)
         self.noted = self._infer.noted
+        #: What may be kept of requests that have not all arrived, whatever the port.
+        self.unfinished = self._infer.unfinished
         self.feedback = HttpFeedback()
         self._connections: Connections | None = None
         self._inference: Inference | None = None
@@ -149,7 +151,7 @@ class ModelServer:
         return web.Response(body=self._openapi, headers=JSON_HEADERS)
 
     async def _repository_index(self, request: web.BaseRequest) -> web.Response:
-        body = await read_body(request, self._infer.unfinished, bytes_max=_INDEX_BYTES_MAX)
+        body = await read_body(request, self.unfinished, bytes_max=_INDEX_BYTES_MAX)
         if isinstance(body, Answer):
             return web.Response(status=body.status, body=body.body, headers=JSON_HEADERS)
         try:

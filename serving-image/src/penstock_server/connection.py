@@ -11,6 +11,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from penstock_server.http_server import KEEPALIVE_SECONDS, error_reply
+from penstock_server.pieces import Pieces
 from penstock_server.unfinished_bodies import TooManyBodies, UnfinishedBodies
 
 #: A connection is cut when the headers of a request do not arrive within this time after its first byte.
@@ -101,7 +102,6 @@ class Connection(RequestHandler):
         "_exchange",
         "_heads",
         "_held",
-        "_kept",
         "_missing",
         "_owner",
         "_timer",
@@ -117,10 +117,9 @@ class Connection(RequestHandler):
         self._heads = heads
         self._missing = 0 if fast_way_open() else _UNKNOWN
         self._answering: asyncio.Task[None] | None = None
-        self._held: list[bytes] = []
+        self._held = Pieces()
         self._body_head: PlainHead | None = None
-        self._body: list[bytes] = []
-        self._kept = 0
+        self._body = Pieces()
         self._timer: asyncio.TimerHandle | None = None
         #: When it should end, by the loop's clock; whoever owns it says so.
         self.old_from = 0.0
@@ -158,7 +157,9 @@ class Connection(RequestHandler):
         elif self._body_head is not None:
             self._body_head = None
             self._owner.end()
-        self._give_back()
+        for pieces in (self._body, self._held):
+            self._give_back(pieces)
+            pieces.take()
         super().connection_lost(exc)
 
     def handle_error(
@@ -208,9 +209,9 @@ class Connection(RequestHandler):
         self._stop_timer()
         self._missing = 0
         rest = data[missing:] if missing else b""
-        self._body.append(data[:missing] if missing else data)
-        body, self._body_head = b"".join(self._body), None
-        self._give_back()
+        self._give_back(self._body)
+        self._body.add(data[:missing] if missing else data)
+        body, self._body_head = bytes(self._body.take()), None
         self._owner.end()
         self._answer(head, body)
         if rest:
@@ -224,12 +225,10 @@ class Connection(RequestHandler):
             self._stop_timer()
             self._write(self._exchange.overloaded(), close=True)
             return
-        self._body.append(data)
-        self._kept += len(data)
+        self._body.add(data)
 
-    def _give_back(self) -> None:
-        self._exchange.unfinished.give_back(self._kept)
-        self._body, self._kept = [], 0
+    def _give_back(self, pieces: Pieces) -> None:
+        self._exchange.unfinished.give_back(pieces.size)
 
     def _take_new(self, data: bytes) -> None:
         """Have aiohttp parse what has arrived, and answer it here if that is all it takes."""
@@ -328,16 +327,21 @@ class Connection(RequestHandler):
             self._answering = None
             self._owner.end()
         self._write(made, close=close)
-        held, self._held = b"".join(self._held), []
-        if held and self.transport is not None:
-            if len(held) > _HELD_BYTES_MAX:
+        if self._held.size and self.transport is not None:
+            self._give_back(self._held)
+            if self._held.size > _HELD_BYTES_MAX:
                 self.transport.resume_reading()
-            self.data_received(held)
+            self.data_received(bytes(self._held.take()))
 
     def _hold(self, data: bytes) -> None:
-        """Keep what a client sends before it has its answer."""
-        self._held.append(data)
-        if sum(map(len, self._held)) > _HELD_BYTES_MAX and self.transport is not None:
+        """Keep what a client sends before it has its answer, or give the client up where too much is kept already."""
+        try:
+            self._exchange.unfinished.keep(len(data))
+        except TooManyBodies:
+            self.force_close()
+            return
+        self._held.add(data)
+        if self._held.size > _HELD_BYTES_MAX and self.transport is not None:
             self.transport.pause_reading()
 
     def _write(self, reply: Reply, *, close: bool) -> None:

@@ -78,6 +78,7 @@ class Server:
             identity=identity,
             lifecycle=self._lifecycle,
             metrics=self._metrics,
+            unfinished=self._model_server.unfinished,
             log=log,
         )
         self._management = ManagementServer(

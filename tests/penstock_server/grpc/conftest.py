@@ -21,6 +21,7 @@ from penstock_server.metrics import Metrics
 from penstock_server.protocol import Array
 from penstock_server.session import Session
 from penstock_server.sockets import listening_socket
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 #: More rounds than anybody waits for.
 FOR_EVER = 1 << 60
@@ -113,6 +114,7 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
             listening_socket("127.0.0.1", 0),
             call_seconds_max=timeout_seconds,
             connection_seconds_max=connection_seconds_max,
+            unfinished=UnfinishedBodies(),
             log=log,
         )
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}")

@@ -12,6 +12,7 @@ from penstock_server.grpc_service.http2.calls import GrpcCalls
 from penstock_server.grpc_service.http2.connection import Connection
 from penstock_server.grpc_service.http2.frames import HEAD, PREFACE, Code, Kind
 from penstock_server.grpc_service.http2.stream import Limits
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 LIMITS = Limits(streams_max=3, stream_window=1 << 20, age_seconds_max=100, leave_seconds_max=10, request_seconds_max=30)
 MESSAGE_MAX = 4096
@@ -61,6 +62,7 @@ class Peer:
             unary={"/s/Echo": lambda body, _: bytes(body), **(unary or {})},
             streaming=streaming or {},
             message_bytes_max=MESSAGE_MAX,
+            unfinished=UnfinishedBodies(8 * MESSAGE_MAX),
             log=log,
         )
         self.lost: list[Connection] = []

@@ -363,7 +363,7 @@ async def test_many_large_requests_at_once_are_refused() -> None:
     peer.send(peer.call(5, bytes(4000)))
     assert peer.outcome()[1]["grpc-status"] == OK
     peer.connection.connection_lost(None)
-    assert peer.calls._held == 0
+    assert peer.calls.unfinished.kept_bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -582,4 +582,4 @@ async def test_any_frames_are_taken_or_end_the_connection(sent: list[bytes]) -> 
     for kind, _, stream, _ in peer.frames():
         assert kind in {Kind.SETTINGS, Kind.WINDOW_UPDATE, Kind.PING, Kind.GOAWAY} or stream
     peer.connection.connection_lost(None)
-    assert peer.calls._held == 0
+    assert peer.calls.unfinished.kept_bytes == 0

@@ -13,6 +13,7 @@ from penstock_server.grpc_service.http2.stream import Limits
 from penstock_server.grpc_service.service import InferenceService
 from penstock_server.http_inference import BODY_BYTES_MAX
 from penstock_server.http_server import ErrorLog
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 #: Calls in one connection; with more, a client waits.
 _STREAMS_MAX = 1024
@@ -33,6 +34,7 @@ class GrpcListener:
         *,
         call_seconds_max: float,
         connection_seconds_max: float,
+        unfinished: UnfinishedBodies,
         log: ErrorLog,
     ) -> None:
         self._health = Health()
@@ -40,6 +42,7 @@ class GrpcListener:
             unary={**service.unary(), **self._health.unary()},
             streaming={**self._health.streaming(), **reflection.streaming()},
             message_bytes_max=BODY_BYTES_MAX,
+            unfinished=unfinished,
             log=log,
         )
         self._limits = Limits(
@@ -62,11 +65,16 @@ class GrpcListener:
         *,
         call_seconds_max: float,
         connection_seconds_max: float,
+        unfinished: UnfinishedBodies,
         log: ErrorLog,
     ) -> Self:
         """Answer on the socket, which is closed in the end."""
         listener = cls(
-            service, call_seconds_max=call_seconds_max, connection_seconds_max=connection_seconds_max, log=log
+            service,
+            call_seconds_max=call_seconds_max,
+            connection_seconds_max=connection_seconds_max,
+            unfinished=unfinished,
+            log=log,
         )
         loop = asyncio.get_running_loop()
         listener.port = listening.getsockname()[1]

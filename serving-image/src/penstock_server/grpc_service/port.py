@@ -11,6 +11,7 @@ from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle
 from penstock_server.metrics import Metrics
 from penstock_server.sockets import listening_socket
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 if TYPE_CHECKING:
     from penstock_server.grpc_service.listener import GrpcListener
@@ -28,6 +29,7 @@ class GrpcPort:
         identity: Identity,
         lifecycle: Lifecycle,
         metrics: Metrics,
+        unfinished: UnfinishedBodies,
         log: ErrorLog,
     ) -> None:
         self._serving = serving
@@ -35,6 +37,7 @@ class GrpcPort:
         self._identity = identity
         self._lifecycle = lifecycle
         self._metrics = metrics
+        self._unfinished = unfinished
         self._log = log
         self._opening: asyncio.Task[tuple[GrpcListener, InferenceService]] | None = None
         self._listener: GrpcListener | None = None
@@ -97,6 +100,7 @@ class GrpcPort:
                 listening,
                 call_seconds_max=serving.request_timeout_seconds,
                 connection_seconds_max=serving.max_connection_age_seconds,
+                unfinished=self._unfinished,
                 log=self._log,
             )
         except BaseException:

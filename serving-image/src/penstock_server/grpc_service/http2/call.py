@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from penstock_server.grpc_service.http2.headers import Headers
 from penstock_server.grpc_service.http2.stream import Stream
+from penstock_server.pieces import Pieces
 
 #: A flag whether the message is compressed, and its length.
 PREFIX_SIZE = 5
@@ -103,14 +104,28 @@ def _checked(headers: Headers) -> dict[bytes, bytes]:
 class Call:
     """The messages of a call as they arrive; each is checked against ``size_max`` before it is kept."""
 
-    __slots__ = ("arrived", "asked", "begun", "buffer", "conversation", "held", "size_max", "task", "unary")
+    __slots__ = (
+        "_end",
+        "arrived",
+        "asked",
+        "begun",
+        "conversation",
+        "kept",
+        "pieces",
+        "size_max",
+        "task",
+        "unary",
+    )
 
     def __init__(self, what: Asked, *, unary: Unary | None, size_max: int) -> None:
         self.asked = what
         self.unary = unary
         self.size_max = size_max
-        self.buffer: list[Bytes] = []
-        self.held = 0
+        self.pieces = Pieces()
+        #: Where the next message ends, 0: its prefix has not arrived.
+        self._end = 0
+        #: What is counted among the bytes of unfinished requests.
+        self.kept = 0
         #: Bytes of the request so far.
         self.arrived = 0
         #: Whether a part of the answer has been sent.
@@ -120,9 +135,8 @@ class Call:
 
     def add(self, data: Bytes) -> None:
         """Keep more of the request; raise TooLarge as soon as it is known."""
-        self.buffer.append(data)
-        self.held += len(data)
-        if self.held > PREFIX_SIZE + self.size_max or self._announced() > self.size_max:
+        self.pieces.add(data)
+        if self.pieces.size > PREFIX_SIZE + self.size_max or self._message_end() > PREFIX_SIZE + self.size_max:
             raise TooLarge
 
     def whole(self) -> Bytes:
@@ -130,23 +144,22 @@ class Call:
         message = self.next()
         if message is None:
             raise Malformed("the request has no message, or only a part of one")
-        if self.held:
+        if self.pieces.size:
             raise Malformed("the request has more than one message")
         return message
 
     def next(self) -> Bytes | None:
         """Take the next message off what has arrived, None where it is not there yet; raise Malformed or TooLarge."""
-        data: Bytes = self._joined()
-        if len(data) < PREFIX_SIZE:
+        end = self._message_end()
+        if not end or self.pieces.size < end:
             return None
-        end = PREFIX_SIZE + int.from_bytes(data[1:PREFIX_SIZE])
-        if len(data) < end:
-            return None
+        data: Bytes = self.pieces.take()
+        self._end = 0
         if len(data) > _LARGE:
             data = memoryview(data)
         message = data[PREFIX_SIZE:end]
-        self.held = len(data) - end
-        self.buffer = [data[end:]] if self.held else []
+        if len(data) > end:
+            self.pieces.add(data[end:])
         flag = data[0]
         if flag == 0:
             return message
@@ -154,16 +167,11 @@ class Call:
             raise Malformed(f"the first byte of a message is 0 or 1, not {flag}")
         return self._decompressed(message)
 
-    def _announced(self) -> int:
-        if len(self.buffer[0]) < PREFIX_SIZE and self.held >= PREFIX_SIZE:
-            self._joined()
-        first = self.buffer[0]
-        return int.from_bytes(first[1:PREFIX_SIZE]) if len(first) >= PREFIX_SIZE else 0
-
-    def _joined(self) -> Bytes:
-        if len(self.buffer) != 1:
-            self.buffer = [b"".join(self.buffer)]
-        return self.buffer[0]
+    def _message_end(self) -> int:
+        """Return where the next message ends, 0: that has not arrived."""
+        if not self._end and self.pieces.size >= PREFIX_SIZE:
+            self._end = PREFIX_SIZE + int.from_bytes(self.pieces.beginning(PREFIX_SIZE)[1:PREFIX_SIZE])
+        return self._end
 
     def _decompressed(self, data: Bytes) -> bytes:
         bits = _WINDOW_BITS.get(self.asked.encoding)

@@ -25,6 +25,7 @@ from penstock_server.grpc_service.http2.headers import Headers
 from penstock_server.grpc_service.http2.stream import Stream
 from penstock_server.grpc_service.status import Refused, Status
 from penstock_server.http_server import ErrorLog
+from penstock_server.unfinished_bodies import OVERLOADED, TooManyBodies, UnfinishedBodies
 
 _PREFIX = struct.Struct(">BL")
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
@@ -39,8 +40,6 @@ _NOT_GRPC_HEADS = {
 _TRAILERS = headers.encode(((b"grpc-status", b"0"),))
 #: Headers that were understood once, over all connections.
 _KNOWN_MAX = 256
-#: Messages in the air, of all connections together, in messages of the largest size.
-_HELD_MESSAGES_MAX = 8
 #: Messages travel in a header, and clients take few kilobytes of those.
 _DETAILS_LENGTH_MAX = 1000
 _HTTP_OK = 200
@@ -48,7 +47,7 @@ _INTERNAL = "internal error; the server's log says more"
 
 
 class GrpcCalls:
-    """Answers for all connections. ``held`` bytes of requests that have not ended are kept at most."""
+    """Answers for all connections. Of requests that have not ended, ``unfinished`` says how much may be kept."""
 
     def __init__(
         self,
@@ -56,6 +55,7 @@ class GrpcCalls:
         unary: Mapping[str, Unary],
         streaming: Mapping[str, Streaming],
         message_bytes_max: int,
+        unfinished: UnfinishedBodies,
         log: ErrorLog,
     ) -> None:
         self._unary = unary
@@ -63,7 +63,7 @@ class GrpcCalls:
         self._size_max = message_bytes_max
         self._log = log
         self._known: dict[Headers, Asked] = {}
-        self._held = 0
+        self.unfinished = unfinished
 
     def begin(self, stream: Stream, header_list: Headers) -> None:
         """Find out what a call asks; refuse it where there is no such thing."""
@@ -103,15 +103,15 @@ class GrpcCalls:
         call.arrived += len(data)
         if call.asked.http_status != _HTTP_OK:
             return
-        self._held += len(data)
         try:
+            self.unfinished.keep(len(data))
+            call.kept += len(data)
             call.add(data)
-            if self._held > self._size_max * _HELD_MESSAGES_MAX:
-                self._release(call)
-                self._refuse(stream, Status.RESOURCE_EXHAUSTED, "overloaded: too many large requests; try again later")
-                return
             if call.conversation is not None:
                 self._hand_on(call, call.conversation)
+        except TooManyBodies:
+            self._release(call)
+            self._refuse(stream, Status.RESOURCE_EXHAUSTED, OVERLOADED)
         except TooLarge:
             self._release(call)
             self._too_large(stream)
@@ -137,10 +137,9 @@ class GrpcCalls:
             self._answer(stream, call, call.unary)
 
     def _answer(self, stream: Stream, call: Call, unary: Unary) -> None:
-        self._held -= call.held
+        self._give_back(call)
         try:
             message = call.whole()
-            call.held = 0
             result = unary(message, self._remaining(stream, call))
             if not isinstance(result, bytes | tuple):
                 call.task = asyncio.get_running_loop().create_task(self._later(stream, result))
@@ -149,10 +148,8 @@ class GrpcCalls:
                     call.task.add_done_callback(lambda _: result.close())
                 return
         except TooLarge:
-            call.held = 0
             self._too_large(stream)
         except Malformed as error:
-            call.held = 0
             self._refuse(stream, Status.INVALID_ARGUMENT, str(error))
         except Exception as error:  # noqa: BLE001 - the top of the request loop
             self._failed(stream, error)
@@ -160,7 +157,7 @@ class GrpcCalls:
             _respond(stream, result)
 
     def _end_conversation(self, stream: Stream, call: Call) -> None:
-        if call.held:
+        if call.pieces.size:
             self._release(call)
             self._refuse(stream, Status.INVALID_ARGUMENT, "the request ends in the middle of a message")
         elif call.conversation is not None:
@@ -211,12 +208,11 @@ class GrpcCalls:
         stream.connection.send(stream, head, data)
 
     def _hand_on(self, call: Call, conversation: Conversation) -> None:
-        before = call.held
         try:
             while (message := call.next()) is not None:
                 conversation.feed(bytes(message))
         finally:
-            self._held -= before - call.held
+            self._give_back(call, but=call.pieces.size)
 
     def _remaining(self, stream: Stream, call: Call) -> float | None:
         seconds = call.asked.seconds_max
@@ -226,9 +222,12 @@ class GrpcCalls:
 
     def _forget(self, call: Call) -> None:
         """Count what is kept of a request no more."""
-        self._held -= call.held
-        call.held = 0
-        call.buffer = []
+        self._give_back(call)
+        call.pieces.take()
+
+    def _give_back(self, call: Call, *, but: int = 0) -> None:
+        self.unfinished.give_back(call.kept - but)
+        call.kept = but
 
     def _release(self, call: Call) -> None:
         self._forget(call)

@@ -25,6 +25,8 @@ from penstock_server.grpc_service.http2.frames import (
 from penstock_server.grpc_service.http2.headers import HEADERS_SIZE_MAX, HeaderDecoder, Headers
 from penstock_server.grpc_service.http2.outbox import Outbox
 from penstock_server.grpc_service.http2.stream import Calls, Limits, Stream
+from penstock_server.pieces import Pieces
+from penstock_server.unfinished_bodies import OVERLOADED, TooManyBodies
 
 #: Larger than the default: a tensor of a megabyte in four frames instead of 64.
 _FRAME_SIZE_MAX = 1 << 18
@@ -63,7 +65,9 @@ class Connection(asyncio.Protocol):
         self._lost = lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._rest = b""
+        #: The beginning of a frame whose end has not arrived, and how long it will be.
+        self._rest = Pieces()
+        self._awaited = 0
         self._out = Outbox(self._finished)
         self._reading = False
         self._prefaced = False
@@ -107,6 +111,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget all calls."""
         self._transport = None
+        self._calls.unfinished.give_back(self._rest.size)
+        self._rest.take()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
             self._calls.abort(stream)
@@ -133,10 +139,10 @@ class Connection(asyncio.Protocol):
         self._heard = self._loop.time()
         self._asked_from = None
         self._reading = True
-        if self._rest:
-            data = self._rest + data
         try:
-            self._rest = self._read(data)
+            data = self._with_rest(data)
+            if data:
+                self._keep(self._read(data))
         except ConnectionBroken as error:
             if self._prefaced:
                 self._out.add(frames.goaway(self._last_stream, error.code, str(error)))
@@ -147,6 +153,25 @@ class Connection(asyncio.Protocol):
         finally:
             self._reading = False
         self._flush()
+
+    def _with_rest(self, data: bytes) -> bytes:
+        """Return what has arrived behind what had arrived before; nothing while that is still a part of a frame."""
+        rest = self._rest
+        if not rest.size:
+            return data
+        self._keep(data)
+        if rest.size < self._awaited:
+            return b""
+        self._calls.unfinished.give_back(rest.size)
+        return bytes(rest.take())
+
+    def _keep(self, part: bytes) -> None:
+        if part:
+            try:
+                self._calls.unfinished.keep(len(part))
+            except TooManyBodies:
+                raise ConnectionBroken(Code.ENHANCE_YOUR_CALM, OVERLOADED) from None
+            self._rest.add(part)
 
     # Answers
 
@@ -244,12 +269,14 @@ class Connection(asyncio.Protocol):
             start = position + _HEAD_SIZE
             position = start + length
             if position > size:
+                self._awaited = _HEAD_SIZE + length
                 return data[start - _HEAD_SIZE :]
             # A view keeps all that it is a part of, so it must be the larger part of it.
             if kind == Kind.DATA and length > _LARGE and 2 * length > size and self._continued is None:
                 self._data(number & STREAM_MASK, flags, memoryview(data)[start:position])
             else:
                 self._frame(kind, flags, number & STREAM_MASK, data[start:position])
+        self._awaited = _HEAD_SIZE if self._prefaced else 0
         return data[position:]
 
     def _greet(self) -> None:

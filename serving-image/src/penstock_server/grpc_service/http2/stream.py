@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock_server.grpc_service.http2.headers import Headers
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 if TYPE_CHECKING:
     from penstock_server.grpc_service.http2.connection import Connection
@@ -42,6 +43,8 @@ class Stream:
 
 class Calls(Protocol):
     """Answers the calls of all connections."""
+
+    unfinished: UnfinishedBodies
 
     def begin(self, stream: Stream, headers: Headers) -> None:
         """Take note of a new call."""
