@@ -21,6 +21,8 @@ from penstock_operator.core.routes import LatencyCounts, RevisionCounters, Route
 _PATH = "/stats"
 _CLASSES = ("upstream_rq_2xx", "upstream_rq_3xx", "upstream_rq_4xx", "upstream_rq_5xx")
 _ERROR_CLASSES = ("upstream_rq_4xx", "upstream_rq_5xx")
+#: What the counts of calls have between the cluster and the statistic.
+_GRPC_STATS = ".grpc"
 _MILLISECONDS = 1000
 _NO_LATENCY = LatencyCounts(
     le=tuple(edge / _MILLISECONDS for edge in LATENCY_EDGES_MS), counts=(0,) * (len(LATENCY_EDGES_MS) + 1)
@@ -75,29 +77,56 @@ def parse_counters(text: str, namespace: str) -> dict[Purpose, dict[tuple[str, s
     for line in text.splitlines():
         name, found, value = line.partition(": ")
         cluster, _, statistic = name.removeprefix("cluster.").rpartition(".")
+        if cluster.endswith(_GRPC_STATS):
+            cluster, statistic = cluster.removesuffix(_GRPC_STATS), f"grpc.{statistic}"
         if found and cluster:
             clusters.setdefault(cluster, {})[statistic] = value
     counters: dict[Purpose, dict[tuple[str, str], RevisionCounters]] = {purpose: {} for purpose in Purpose}
     for text_name, statistics in clusters.items():
         name_of = ClusterName.parse_stats(text_name)
         if name_of.namespace == namespace:
-            counters[name_of.purpose][name_of.split, name_of.revision] = _counters(statistics, name_of.purpose)
+            of_purpose, key = counters[name_of.purpose], (name_of.split, name_of.revision)
+            found_now = _counters(statistics, name_of)
+            of_purpose[key] = _together(of_purpose[key], found_now) if key in of_purpose else found_now
     return counters
 
 
-def _counters(statistics: dict[str, str], purpose: Purpose) -> RevisionCounters:
+def _together(one: RevisionCounters, other: RevisionCounters) -> RevisionCounters:
+    """Return the counters of a revision over both protocols."""
+    if one.latency.le != other.latency.le:
+        # One of them has had no request yet, and shows no edges of its own.
+        latency = max(one.latency, other.latency, key=lambda latency: sum(latency.counts))
+    else:
+        pairs = zip(one.latency.counts, other.latency.counts, strict=True)
+        latency = replace(one.latency, counts=tuple(map(sum, pairs)))
+    return RevisionCounters(
+        requests=one.requests + other.requests,
+        errors=one.errors + other.errors,
+        latency=latency,
+        # The next request may be of either.
+        healthy_hosts=min(one.healthy_hosts, other.healthy_hosts),
+        dropped=one.dropped + other.dropped,
+    )
+
+
+def _counters(statistics: dict[str, str], name: ClusterName) -> RevisionCounters:
     def number(statistic: str) -> int:
         return int(statistics.get(statistic, "0"))
 
     # Of the classes and not of `completed`: read while requests are counted, errors must not exceed requests.
     answers = {answer: number(answer) for answer in _CLASSES}
+    errors = {answer: answers[answer] for answer in _ERROR_CLASSES}
+    if name.grpc:
+        # Calls end with a status of their own after an answer of 200.
+        answers = {"success": number("grpc.success"), "failure": number("grpc.failure")}
+        errors = {"failure": answers["failure"]}
     return RevisionCounters(
         requests=sum(answers.values()),
-        errors=sum(answers[answer] for answer in _ERROR_CLASSES),
+        errors=sum(errors.values()),
         latency=_latency(statistics.get("upstream_rq_time", ""), timeouts=number("upstream_rq_timeout")),
         healthy_hosts=number("membership_healthy"),
         # Envoy answers what it may not send itself, with a 503.
-        dropped=number("upstream_rq_pending_overflow") if purpose is Purpose.MIRRORED else 0,
+        dropped=number("upstream_rq_pending_overflow") if name.purpose is Purpose.MIRRORED else 0,
     )
 
 

@@ -18,7 +18,8 @@ class Backend:
     """One revision behind a split.
 
     ``weight`` is in percent; 0 keeps the revision's cluster warm (resolved and health-checked) without traffic.
-    ``host`` is the DNS name of the revision's headless Service.
+    ``host`` is the DNS name of the revision's headless Service. Its pods answer HTTP on ``port``, and gRPC on
+    ``grpc_port`` where they do.
 
     ``keys_from`` matters with stickiness only: of the hundred equal parts that all keys fall into, this revision takes
     its share from this part upwards, past those of others. So its keys stay where they are while weights change, and
@@ -29,6 +30,7 @@ class Backend:
     host: str
     port: int
     weight: int
+    grpc_port: int | None = None
     keys_from: int | None = None
 
     def __post_init__(self) -> None:
@@ -114,6 +116,8 @@ class SplitRoute:
 
     ``matches`` come before weights, the first that fits wins. ``stickiness`` says which requests stay together.
     ``mirrors`` copy requests that no match took. Every revision that these name is one of ``backends``.
+
+    gRPC goes the same ways where all backends have a port for it, but calls are not copied.
     """
 
     namespace: str
@@ -124,6 +128,11 @@ class SplitRoute:
     matches: tuple[HeaderMatch, ...] = ()
     stickiness: HeaderKey | CookieKey | None = None
     mirrors: tuple[Mirror, ...] = ()
+
+    @property
+    def grpc(self) -> bool:
+        """Whether calls of gRPC are led too."""
+        return all(backend.grpc_port is not None for backend in self.backends)
 
     def __post_init__(self) -> None:
         """Refuse weights that would lose requests, and names of what is not there."""

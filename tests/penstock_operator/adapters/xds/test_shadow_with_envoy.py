@@ -1,84 +1,24 @@
 """A shadow from end to end: a real router copies, real servers answer, their answers are compared."""
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from onnx import ModelProto, helper
-from tests.fakes.cluster import FakeCluster
-from tests.penstock_operator.adapters.xds.rig import Rig, free_port, until
-from tests.penstock_server import onnx_models
+from tests.penstock_operator.adapters.xds.processes import Servers, plus
+from tests.penstock_operator.adapters.xds.rig import Rig, until
 
 from penstock_operator.adapters.serving_pods import HttpServingPods
 from penstock_operator.core.comparison import Comparison
-from penstock_operator.core.names import MANAGED_BY, OPERATOR, REVISION
 from penstock_operator.core.objects import Kind, ObjectRef
-from penstock_operator.core.routes import Backend, Mirror
+from penstock_operator.core.routes import Mirror
 from penstock_operator.reconcile.comparing import Comparing
 
 pytestmark = pytest.mark.envoy
 
 SPLIT = ObjectRef(kind=Kind.TRAFFIC_SPLIT, namespace="shop", name="fraud")
 STABLE, SHADOW = "fraud-a", "fraud-b"
-
-
-def plus(amount: float) -> ModelProto:
-    """A model that adds something to its input."""
-    added = helper.make_tensor("amount", 1, [1], [amount])
-    return onnx_models.model(
-        [helper.make_node("Add", ["x", "amount"], ["y"])],
-        [onnx_models.tensor("x", "FP32", [None, 1])],
-        [onnx_models.tensor("y", "FP32", [None, 1])],
-        initializer=[added],
-    )
-
-
-class Servers:
-    """Serving pods as processes: an address each, the ports of all."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._processes: list[asyncio.subprocess.Process] = []
-        self.port, self.management_port = free_port(), free_port()
-        self.cluster = FakeCluster()
-
-    async def start(self, revision: str, address: str, model: ModelProto) -> Backend:
-        path = self._folder / f"{revision}.onnx"
-        path.write_bytes(model.SerializeToString())
-        ports = ("--port", str(self.port), "--management-port", str(self.management_port), "--grpc-port", "off")
-        self._processes.append(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "penstock_server", str(path), "--name", "fraud", "--host", address, *ports),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
-                env={**os.environ, "PENSTOCK_TERMINATION_LOG": str(self._folder / "last-words")},
-            )
-        )
-        self.cluster.put(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "name": revision,
-                    "namespace": "shop",
-                    "labels": {MANAGED_BY: OPERATOR, REVISION: revision},
-                },
-                "spec": {},
-                "status": {"podIP": address, "conditions": [{"type": "Ready", "status": "True"}]},
-            }
-        )
-        return Backend(revision=revision, host=address, port=self.port, weight=0 if revision == SHADOW else 100)
-
-    async def stop(self) -> None:
-        for process in self._processes:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
 
 @pytest.fixture
@@ -95,7 +35,10 @@ async def infer(rig: Rig, value: float) -> Any:
 
 
 async def test_what_a_shadow_answers_otherwise_is_found_on_the_very_requests(rig: Rig, servers: Servers) -> None:
-    backends = await servers.start(STABLE, "127.0.0.2", plus(1)), await servers.start(SHADOW, "127.0.0.3", plus(3))
+    backends = (
+        await servers.start(STABLE, "127.0.0.2", plus(1), weight=100),
+        await servers.start(SHADOW, "127.0.0.3", plus(3), weight=0),
+    )
     await rig.router()
     mirrors = (Mirror(revision=SHADOW, percent=100, compare=True),)
     rig.publish(rig.route(*backends, mirrors=mirrors))

@@ -1,6 +1,7 @@
 """The Envoy clusters of a split: the pods of a revision, and how much may be on its way to them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from penstock_operator.adapters.xds.naming import ClusterName, Purpose
@@ -18,7 +19,7 @@ _UPSTREAM_IDLE_SECONDS = 30
 
 
 def cluster_bodies(route: SplitRoute) -> Iterator[dict[str, Any]]:
-    """Yield a cluster for each revision, and one more for each purpose besides the usual that it serves."""
+    """Yield a cluster for each revision, one more for each purpose besides the usual, and those for calls of gRPC."""
     matched = {match.revision for match in route.matches}
     mirrored = {mirror.revision for mirror in route.mirrors}
     for backend in route.backends:
@@ -26,11 +27,17 @@ def cluster_bodies(route: SplitRoute) -> Iterator[dict[str, Any]]:
                     Purpose.MIRRORED: backend.revision in mirrored}  # fmt: skip
         for purpose in (purpose for purpose, wanted in purposes.items() if wanted):
             name = ClusterName(namespace=route.namespace, split=route.split, revision=backend.revision, purpose=purpose)
-            yield _body(name, backend.host, backend.port) | (_MIRRORED if purpose is Purpose.MIRRORED else {})
+            special = _MIRRORED if purpose is Purpose.MIRRORED else {}
+            yield _body(name, backend.host, backend.port, backend.port) | special
+            if route.grpc and backend.grpc_port is not None and purpose is not Purpose.MIRRORED:
+                yield _body(replace(name, grpc=True), backend.host, backend.grpc_port, backend.port)
 
 
-def _body(name: ClusterName, host: str, port: int) -> dict[str, Any]:
-    address = {"socket_address": {"address": host, "port_value": port}}
+def _body(name: ClusterName, host: str, port: int, health_port: int) -> dict[str, Any]:
+    endpoint: dict[str, Any] = {"address": {"socket_address": {"address": host, "port_value": port}}}
+    if health_port != port:
+        # One readiness for both protocols, so that a revision is warm for both at once.
+        endpoint["health_check_config"] = {"port_value": health_port}
     return {
         "name": str(name),
         "alt_stat_name": name.stats,
@@ -39,9 +46,9 @@ def _body(name: ClusterName, host: str, port: int) -> dict[str, Any]:
         "cluster_type": {"name": "envoy.cluster.dns", "typed_config": _DNS},
         "load_assignment": {
             "cluster_name": str(name),
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}],
         },
-        "health_checks": [_HEALTH_CHECK],
+        "health_checks": [_GRPC_HEALTH_CHECK if name.grpc else _HEALTH_CHECK],
         "outlier_detection": _OUTLIER_DETECTION,
         "circuit_breakers": _breakers(_CIRCUIT_LIMIT),
         "common_lb_config": {
@@ -53,7 +60,9 @@ def _body(name: ClusterName, host: str, port: int) -> dict[str, Any]:
         },
         # An address that DNS no longer names may soon be another model's pod, and that one would look healthy.
         "ignore_health_on_host_removal": True,
-        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _UPSTREAM_HTTP},
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _UPSTREAM_GRPC if name.grpc else _UPSTREAM_HTTP
+        },
     }
 
 
@@ -91,6 +100,8 @@ _HEALTH_CHECK = {
     "healthy_threshold": 1,
     "http_health_check": {"path": "/v2/health/ready"},
 }
+# Few models are asked over gRPC; before the first call its clusters need not cost what the others do.
+_GRPC_HEALTH_CHECK = {**_HEALTH_CHECK, "no_traffic_interval": "5s"}
 # Only what the router itself sees failing (refused, reset, timed out). A revision that answers 5xx is the judge's
 # business, and throwing out its pods would hide it.
 _OUTLIER_DETECTION = {
@@ -111,3 +122,4 @@ _UPSTREAM_HTTP = {
     "explicit_http_config": {"http_protocol_options": {}},
     "common_http_protocol_options": {"idle_timeout": f"{_UPSTREAM_IDLE_SECONDS}s"},
 }
+_UPSTREAM_GRPC = {**_UPSTREAM_HTTP, "explicit_http_config": {"http2_protocol_options": {}}}

@@ -47,13 +47,21 @@ def _connection_manager(name: str, *, generate_id: bool) -> dict[str, Any]:
             "config_source": {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"},
         },
         "http_filters": [
+            # Calls of gRPC fail with status 200; this counts how they ended.
+            {
+                "name": "envoy.filters.http.grpc_stats",
+                "typed_config": {
+                    "@type": _TYPE + "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
+                    "stats_for_all_methods": False,
+                },
+            },
             {
                 "name": "envoy.filters.http.router",
                 "typed_config": {
                     "@type": _TYPE + "envoy.extensions.filters.http.router.v3.Router",
                     "suppress_envoy_headers": True,
                 },
-            }
+            },
         ],
         **_PROTECTION,
         # Answers of the router's own read like those of the models.
@@ -71,6 +79,12 @@ _PROTECTION = {
     "use_remote_address": True,
     "internal_address_config": {"cidr_ranges": [NOBODY]},
     "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "penstock"},
+    # Envoy's advice for those that anybody may connect to.
+    "http2_protocol_options": {
+        "max_concurrent_streams": 100,
+        "initial_stream_window_size": 64 * 1024,
+        "initial_connection_window_size": 1024 * 1024,
+    },
     "common_http_protocol_options": {
         "idle_timeout": f"{_CLIENT_IDLE_SECONDS}s",
         "max_connection_duration": f"{_CONNECTION_SECONDS}s",

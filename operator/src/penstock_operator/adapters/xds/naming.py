@@ -7,6 +7,7 @@ from enum import StrEnum
 SEPARATOR = "/"
 #: Envoy ends the cluster's name at the first dot of a statistic; underscores do not occur in Kubernetes names.
 _DOT_IN_STATS = "_"
+_GRPC = "grpc"
 
 
 class Purpose(StrEnum):
@@ -19,23 +20,27 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterName:
-    """The Envoy cluster of one revision behind one split; the purpose is told where it is not the usual one.
+    """The Envoy cluster of one revision behind one split; purpose and protocol are told where they are not the usual.
 
     >>> ClusterName.parse_stats("shop/fraud_v1/fraud-7c9f2b41").split
     'fraud.v1'
     >>> str(ClusterName(namespace="shop", split="fraud", revision="fraud-7c9f2b41", purpose=Purpose.MIRRORED))
     'shop/fraud/fraud-7c9f2b41/mirrored'
+    >>> ClusterName.parse_stats("shop/fraud/fraud-7c9f2b41/grpc").grpc
+    True
     """
 
     namespace: str
     split: str
     revision: str
     purpose: Purpose = Purpose.SPREAD
+    grpc: bool = False
 
     def __str__(self) -> str:
         """Return the name of the cluster."""
-        usual = (self.namespace, self.split, self.revision)
-        return SEPARATOR.join(usual if self.purpose is Purpose.SPREAD else (*usual, self.purpose))
+        purpose = () if self.purpose is Purpose.SPREAD else (self.purpose,)
+        protocol = (_GRPC,) if self.grpc else ()
+        return SEPARATOR.join((self.namespace, self.split, self.revision, *purpose, *protocol))
 
     @property
     def stats(self) -> str:
@@ -45,10 +50,18 @@ class ClusterName:
     @classmethod
     def parse_stats(cls, text: str) -> "ClusterName":
         """Return the name that ``stats`` wrote. Raises ValueError for anything else."""
-        namespace, split, revision, *purpose = text.replace(_DOT_IN_STATS, ".").split(SEPARATOR)
+        namespace, split, revision, *rest = text.replace(_DOT_IN_STATS, ".").split(SEPARATOR)
+        grpc = rest[-1:] == [_GRPC]
+        purpose = rest[:-1] if grpc else rest
         if len(purpose) > 1:
             raise ValueError(f"{text!r} is no name of a split's cluster")
-        return cls(namespace=namespace, split=split, revision=revision, purpose=Purpose(*purpose or ["spread"]))
+        return cls(
+            namespace=namespace,
+            split=split,
+            revision=revision,
+            purpose=Purpose(purpose[0]) if purpose else Purpose.SPREAD,
+            grpc=grpc,
+        )
 
 
 def endpoint_name(namespace: str, split: str) -> str:

@@ -12,6 +12,7 @@ from envoy.config.route.v3 import route_pb2
 
 # Envoy's Any fields are parsed by name; their types have to be loaded.
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2 as _dns  # noqa: F401
+from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as _grpc_stats  # noqa: F401
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as _manager,  # noqa: F401

@@ -1,6 +1,7 @@
 """The Envoy routes of a split: matches first, then what is spread by weight, with its keys and its copies."""
 
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,8 @@ _TYPE = "type.googleapis.com/"
 
 REVISION_HEADER = "x-penstock-revision"
 REQUEST_ID_HEADER = "x-request-id"
+#: The service of the same protocol over gRPC.
+GRPC_PREFIX = "/inference.GRPCInferenceService/"
 #: Added by pods when they drain or reject; nothing of a request is charged to a revision outside this path.
 SERVED_PATH = "/v2"
 
@@ -37,8 +40,7 @@ def route_table_body(route: SplitRoute) -> dict[str, Any]:
     """Return the routes of a split, in the order in which they are tried."""
     name = endpoint_name(route.namespace, route.split)
     routes = [
-        *(_matched(route, match) for match in route.matches),
-        *(_spread(route, key, mirrored=mirrored) for key in _keys(route) for mirrored in _mirrored(route)),
+        *(table for grpc in ((True, False) if route.grpc else (False,)) for table in _led(route, grpc=grpc)),
         {"match": {"prefix": "/"}, "direct_response": _NOT_SERVED},
     ]
     return {
@@ -56,9 +58,27 @@ _NOT_SERVED = {
 }
 
 
-def _matched(route: SplitRoute, match: HeaderMatch) -> dict[str, Any]:
+def _led(route: SplitRoute, *, grpc: bool) -> Iterator[dict[str, Any]]:
+    """Yield the routes of one protocol."""
+    for match in route.matches:
+        yield _matched(route, match, grpc=grpc)
+    # How a copied call ended is counted nowhere: Envoy knows it of calls that clients made only.
+    copied = (False,) if grpc else _mirrored(route)
+    for key in _keys(route):
+        for mirrored in copied:
+            yield _spread(route, key, mirrored=mirrored, grpc=grpc)
+
+
+def _served(headers: Sequence[dict[str, Any]], *, grpc: bool) -> dict[str, Any]:
+    """Return the condition for what models answer, with more conditions for headers."""
+    if grpc:
+        return {"prefix": GRPC_PREFIX, "grpc": {}, "headers": list(headers)}
+    return {"path_separated_prefix": SERVED_PATH, "headers": list(headers)}
+
+
+def _matched(route: SplitRoute, match: HeaderMatch, *, grpc: bool) -> dict[str, Any]:
     """Return the route of requests that are sent to a revision by a header; they are neither weighed nor copied."""
-    name = ClusterName(namespace=route.namespace, split=route.split, revision=match.revision, purpose=Purpose.MATCHED)
+    name = _cluster(route, match.revision, grpc=grpc, purpose=Purpose.MATCHED)
     condition: dict[str, Any] = {"name": match.header}
     match match.kind:
         case MatchKind.PRESENT:
@@ -68,20 +88,17 @@ def _matched(route: SplitRoute, match: HeaderMatch) -> dict[str, Any]:
         case MatchKind.PREFIX:
             condition["string_match"] = {"prefix": match.value}
     return {
-        "match": {"path_separated_prefix": SERVED_PATH, "headers": [condition]},
+        "match": _served([condition], grpc=grpc),
         "route": {**_limits(route), "weighted_clusters": {"clusters": [_share(name, 100)]}},
     }
 
 
-def _spread(route: SplitRoute, key: _Key, *, mirrored: bool) -> dict[str, Any]:
+def _spread(route: SplitRoute, key: _Key, *, mirrored: bool, grpc: bool) -> dict[str, Any]:
     """Return the route of requests that have this kind of key, of those that are copied or of all others."""
-    action = {**_limits(route), "weighted_clusters": _weights(route, key)}
+    action = {**_limits(route), "weighted_clusters": _weights(route, key, grpc=grpc)}
     if key.hashed is not None:
         action["hash_policy"] = [key.hashed]
-    spread: dict[str, Any] = {
-        "match": {"path_separated_prefix": SERVED_PATH, "headers": list(key.headers)},
-        "route": action,
-    }
+    spread: dict[str, Any] = {"match": _served(key.headers, grpc=grpc), "route": action}
     answer = list(key.answer)
     if mirrored:
         percent = max(mirror.percent for mirror in route.mirrors)
@@ -136,14 +153,7 @@ def _mirrored(route: SplitRoute) -> tuple[bool, ...]:
 def _copies(route: SplitRoute) -> list[dict[str, Any]]:
     return [
         {
-            "cluster": str(
-                ClusterName(
-                    namespace=route.namespace,
-                    split=route.split,
-                    revision=mirror.revision,
-                    purpose=Purpose.MIRRORED,
-                )
-            ),
+            "cluster": str(_cluster(route, mirror.revision, purpose=Purpose.MIRRORED)),
             "runtime_fraction": _fraction(mirror.percent),
             "disable_shadow_host_suffix_append": True,
         }
@@ -152,19 +162,16 @@ def _copies(route: SplitRoute) -> list[dict[str, Any]]:
     ]
 
 
-def _weights(route: SplitRoute, key: _Key) -> dict[str, Any]:
+def _weights(route: SplitRoute, key: _Key, *, grpc: bool) -> dict[str, Any]:
     """Return the shares; where keys are hashed, a revision's share may lie in several places."""
-    if key.hashed is None:
-        shares = [(backend.revision, backend.weight) for backend in route.backends]
-        return {"clusters": [_share(_spread_cluster(route, revision), weight) for revision, weight in shares]}
-    return {
-        "clusters": [_share(_spread_cluster(route, revision), parts) for revision, parts in key_ranges(route.backends)],
-        "use_hash_policy": True,
-    }
+    plain = [(backend.revision, backend.weight) for backend in route.backends]
+    shares = plain if key.hashed is None else key_ranges(route.backends)
+    clusters = [_share(_cluster(route, revision, grpc=grpc), weight) for revision, weight in shares]
+    return {"clusters": clusters, **({} if key.hashed is None else {"use_hash_policy": True})}
 
 
-def _spread_cluster(route: SplitRoute, revision: str) -> ClusterName:
-    return ClusterName(namespace=route.namespace, split=route.split, revision=revision)
+def _cluster(route: SplitRoute, revision: str, *, grpc: bool = False, purpose: Purpose = Purpose.SPREAD) -> ClusterName:
+    return ClusterName(namespace=route.namespace, split=route.split, revision=revision, purpose=purpose, grpc=grpc)
 
 
 def _limits(route: SplitRoute) -> dict[str, Any]:

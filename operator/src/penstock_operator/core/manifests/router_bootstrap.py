@@ -29,7 +29,10 @@ BOOT_VARIABLE = "PENSTOCK_BOOT"
 NOBODY = {"address_prefix": "192.0.2.0", "prefix_len": 32}
 
 # Counters of a cluster that the operator reads; anything else would only make scrapes large.
-_CLUSTER_STATS = "upstream_rq_([1-5]xx|completed|timeout|time|retry|pending_overflow)|membership_(healthy|total)"
+_CLUSTER_STATS = (
+    "upstream_rq_([1-5]xx|completed|timeout|time|retry|pending_overflow)|membership_(healthy|total)"
+    r"|grpc\.(success|failure)"
+)
 _KEPT_STATS = (
     # Clusters of splits are the ones with slashes in their names.
     rf"cluster\.[^.]+/[^.]+/[^.]+\.({_CLUSTER_STATS})",
