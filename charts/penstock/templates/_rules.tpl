@@ -39,6 +39,18 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
+# A training is made of the template of the CronJob that a policy names.
+- apiGroups: [batch]
+  resources: [cronjobs]
+  verbs: [get]
+# The training, which is looked at while it runs. It goes with its policy.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, create]
+# What the training is told. Made, and neither read nor changed ever after.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [create]
 # Promoted, RolledBack and the like, beside the object that they are about; a repetition counts up the one there is.
 - apiGroups: [""]
   resources: [events]
