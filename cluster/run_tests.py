@@ -126,7 +126,7 @@ def prepare(environment: dict[str, str]) -> None:
     """Check the code and set up what tests use beside the cluster."""
     step("make check", "make", "--no-print-directory", "check", environment=environment)
     environment["PATH"] = f"{output('tools')}:{environment['PATH']}"
-    for program in ("versitygw", "registry", "fake-gcs-server", "h2spec"):
+    for program in ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus"):
         variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
         environment[variable] = str(Path(output("tools", program)) / program)
     for_others = (sys.executable, "-m", "tests.clients.environments")

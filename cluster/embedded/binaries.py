@@ -73,12 +73,14 @@ H2SPEC = GoModule(name="h2spec", produces={"h2spec": "h2spec"})
 ENVOY_GATEWAY = GoModule(name="envoy-gateway", produces={"envoy-gateway": "envoy-gateway"})
 #: Takes the alerts of policies in the tests.
 ALERTMANAGER = GoModule(name="alertmanager", produces={"alertmanager": "alertmanager"})
+#: What metrics of queries are asked of in the tests, and what judges the chart's alert rules; minutes to build.
+PROMETHEUS = GoModule(name="prometheus", produces={"prometheus": "prometheus", "promtool": "promtool"})
 
 CONTROL_PLANE_MODULES = (CERTIFICATES, ETCD, KUBERNETES)
 CLUSTER_MODULES = (CERTIFICATES, PAUSE, ETCD, KUBERNETES, HELM, COREDNS)
 #: The servers that tests fetch models from.
 SOURCE_MODULES = (VERSITYGW, REGISTRY, FAKE_GCS_SERVER)
-ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES, H2SPEC, ENVOY_GATEWAY, ALERTMANAGER)
+ALL_MODULES = (*CLUSTER_MODULES, *SOURCE_MODULES, H2SPEC, ENVOY_GATEWAY, ALERTMANAGER, PROMETHEUS)
 
 
 def bin_dir() -> Path:

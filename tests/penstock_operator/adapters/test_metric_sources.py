@@ -74,7 +74,7 @@ async def test_prometheus_is_asked_for_one_moment_with_the_query_in_the_body(
         assert await prometheus.answer(question('up{a="b"}')) == Answer(value=0.5)
     ((path, headers, form),) = server.asked
     assert path == "/prefix/api/v1/query"
-    assert form == {"query": 'up{a="b"}', "timeout": "4.5s"}
+    assert form == {"query": 'up{a="b"}', "timeout": "4500ms"}
     assert headers["Authorization"] == "Bearer open sesame"
 
 

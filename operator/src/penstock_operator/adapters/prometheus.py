@@ -32,7 +32,7 @@ class HttpPrometheus:
         """Return what an instant query says now. Never raises: what goes wrong is an answer too."""
         if not self._url:
             return Answer(problem="no Prometheus is set up; set prometheus.url of the operator's chart")
-        form = {"query": question.text, "timeout": f"{max(0.5, self._timeout_seconds - _GRACE_SECONDS):g}s"}
+        form = {"query": question.text, "timeout": f"{max(0.5, self._timeout_seconds - _GRACE_SECONDS) * 1000:.0f}ms"}
         try:
             async with self._session.post(
                 f"{self._url}/api/v1/query",
