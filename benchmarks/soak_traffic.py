@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks import soak_grpc
+from benchmarks.soak_grpc import CUT, LEFT, GrpcClient
+
 ROWS_MAX = 48
 _PAUSE_SECONDS_MAX = 0.004
 _ANSWER_SECONDS_MAX = 20.0
 _REQUESTS_PER_CONNECTION_MAX = 200
 _PATH = "/v2/models/tumor/infer"
-#: In the place of a status: the client went away first, or the server did.
-LEFT, CUT = "left", "cut"
 
 Rows = Sequence[Sequence[float]]
 
@@ -31,7 +32,7 @@ class Target:
 
 
 #: Kinds of requests, and the answers that each may have.
-KINDS: Mapping[str, frozenset[str]] = {
+_REST: Mapping[str, frozenset[str]] = {
     name: frozenset(answers.split())
     for name, answers in {
         "one-row": "200",
@@ -61,6 +62,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "left-before-the-answer": LEFT,
     }.items()
 }
+KINDS: Mapping[str, frozenset[str]] = {**_REST, **soak_grpc.KINDS}
 #: How often each kind is sent, those that are not named here once.
 _WEIGHTS = {
     "one-row": 60,
@@ -70,6 +72,8 @@ _WEIGHTS = {
     "compressed": 5,
     "metrics": 0.2,
     "profile": 0.2,
+    "grpc-one-row": 20,
+    "grpc-many-rows": 10,
 }
 _MANAGEMENT = {"metrics": "/metrics", "profile": "/v1/profile"}
 _LEAVING = {"left-in-the-body", "left-before-the-answer"}
@@ -81,24 +85,27 @@ async def client(target: Target, rows: Rows, chance: random.Random, counts: Coun
     """Send one request after the other for ever, over connections that it keeps for a while."""
     kinds = list(KINDS)
     weights = [_WEIGHTS.get(kind, 1) for kind in kinds]
-    while True:
-        reader, writer = await asyncio.open_connection("127.0.0.1", target.http)
-        try:
-            for _ in range(chance.randrange(1, _REQUESTS_PER_CONNECTION_MAX)):
-                [kind] = chance.choices(kinds, weights)
-                if kind in _MANAGEMENT:
-                    counts[f"{kind} {await _scrape(target.management, _MANAGEMENT[kind])}"] += 1
-                    continue
-                writer.write(_request(kind, rows, chance))
-                answer, more = (LEFT, False) if kind in _LEAVING else await _answer(reader)
-                counts[f"{kind} {answer}"] += 1
-                if kind in _LAST or not more:
-                    break
-                await asyncio.sleep(chance.uniform(0, _PAUSE_SECONDS_MAX))
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError):
-                await writer.wait_closed()
+    async with contextlib.aclosing(GrpcClient(target.grpc, rows, chance)) as grpc:
+        while True:
+            reader, writer = await asyncio.open_connection("127.0.0.1", target.http)
+            try:
+                for _ in range(chance.randrange(1, _REQUESTS_PER_CONNECTION_MAX)):
+                    [kind] = chance.choices(kinds, weights)
+                    if kind in _MANAGEMENT:
+                        answer, more = await _scrape(target.management, _MANAGEMENT[kind]), True
+                    elif kind in soak_grpc.KINDS:
+                        answer, more = await grpc.send(kind), True
+                    else:
+                        writer.write(_request(kind, rows, chance))
+                        answer, more = (LEFT, False) if kind in _LEAVING else await _answer(reader)
+                    counts[f"{kind} {answer}"] += 1
+                    if kind in _LAST or not more:
+                        break
+                    await asyncio.sleep(chance.uniform(0, _PAUSE_SECONDS_MAX))
+            finally:
+                writer.close()
+                with contextlib.suppress(ConnectionError):
+                    await writer.wait_closed()
 
 
 async def _answer(reader: asyncio.StreamReader) -> tuple[str, bool]:

@@ -3,6 +3,7 @@
 import random
 
 import pytest
+from benchmarks import soak_grpc
 from benchmarks.soak import slope
 from benchmarks.soak_traffic import _MAKERS, _MANAGEMENT, _PLAIN, KINDS
 
@@ -41,7 +42,7 @@ def test_a_soak_too_short_for_a_slope_is_refused() -> None:
 
 
 def test_every_kind_of_request_can_be_made() -> None:
-    assert set(_MAKERS) | set(_PLAIN) | set(_MANAGEMENT) == set(KINDS)
+    assert set(_MAKERS) | set(_PLAIN) | set(_MANAGEMENT) | set(soak_grpc.KINDS) == set(KINDS)
     chance = random.Random(0)
     for make in _MAKERS.values():
         assert make(ROWS, chance)

@@ -1,7 +1,5 @@
 """How much memory the process may take, so that what wants more fails instead of all of it."""
 
-import contextlib
-import ctypes
 import os
 from pathlib import Path
 
@@ -12,9 +10,6 @@ _NO_LIMIT_FROM = 1 << 60
 #: The rest is for requests, answers, and what a model keeps outside of its tensors.
 _SHARE = 0.75
 _BYTES_MIN = 32 << 20
-# From glibc's malloc.h.
-_M_ARENA_MAX = -8
-_HEAPS = 2
 
 
 def tensor_bytes_max(root: Path = CGROUP_ROOT) -> int:
@@ -44,13 +39,3 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
-
-
-def share_heaps() -> None:
-    """Let all threads allocate from two heaps; to be called before there are threads.
-
-    glibc makes up to eight per core, and each keeps what its threads once needed: a server with many threads would grow
-    for an hour before it stays as it is.
-    """
-    with contextlib.suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _HEAPS)

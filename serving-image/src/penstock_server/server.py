@@ -1,6 +1,7 @@
 """Start and stop of the server, in order: listen, load, warm up, serve, drain, end."""
 
 import asyncio
+import contextlib
 import gc
 import signal
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from penstock_contract.termination import Reason
-from penstock_server import openapi, sample
+from penstock_server import heap, openapi, sample
 from penstock_server.admission import Admission
 from penstock_server.app import ModelServer
 from penstock_server.cpu import usable_cores
@@ -21,7 +22,7 @@ from penstock_server.inference import Batching, Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.log import Log
 from penstock_server.management import ManagementServer
-from penstock_server.memory_limit import share_heaps, tensor_bytes_max
+from penstock_server.memory_limit import tensor_bytes_max
 from penstock_server.metrics import Metrics
 from penstock_server.observation import Observation
 from penstock_server.observer import Observer
@@ -90,7 +91,7 @@ class Server:
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then drain and return; raise CannotServe where it cannot begin."""
-        share_heaps()
+        heap.share()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
@@ -123,12 +124,19 @@ class Server:
             gc.freeze()
             if self._observation is not None:
                 self._observation.start()
-            await self._stop_asked.wait()
+            await self._live()
             await self._drain(public, inference)
         finally:
             inference.close()
             if self._observation is not None:
                 await asyncio.to_thread(self._observation.close)
+
+    async def _live(self) -> None:
+        """Give back memory that is free now and then, until somebody asks to stop."""
+        while not self._stop_asked.is_set():
+            await asyncio.to_thread(heap.give_back)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop_asked.wait(), heap.SECONDS)
 
     async def _serve_over_grpc(self, inference: Inference) -> None:
         try:
