@@ -128,9 +128,11 @@ def route(rollout: Rollout, ready: tuple[str, ...] = (A, B)) -> dict[str, int] |
         rollout=rollout,
         ready=ready,
         request_timeout_seconds=2.0,
+        grpc=True,
     )
     if made is None:
         return None
+    assert made.grpc
     assert made.request_timeout_seconds == 3.0
     assert [backend.host for backend in made.backends] == [f"{backend.revision}.shop.svc" for backend in made.backends]
     return {backend.revision: backend.weight for backend in made.backends}

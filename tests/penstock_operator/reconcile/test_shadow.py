@@ -41,12 +41,16 @@ async def shadowed(shop: Shop, *metrics: dict[str, Any], compare: bool = True, *
     shop.apply(MD, "fraud", model(2))
     await shop.settle()
     stable, shadow = (str(shop.status(MD, "fraud")[name]) for name in ("stableRevision", "latestRevision"))
-    await shop.run(60, until=lambda: shadow in {backend.revision for backend in route(shop).backends})
+    await shop.run(60, until=lambda: bool(route(shop).mirrors) or weight(shop, shadow) > 0)
     return stable, shadow
 
 
 def route(shop: Shop) -> SplitRoute:
     return shop.router.running["shop"]["fraud"]
+
+
+def weight(shop: Shop, revision: str) -> int:
+    return {backend.revision: backend.weight for backend in route(shop).backends}.get(revision, 0)
 
 
 def metric(shop: Shop, name: str) -> dict[str, Any]:

@@ -317,7 +317,7 @@ def _writes(observed: Observed, revisions: list[_Revision], *, stable: str) -> I
 def _target(observed: Observed, revisions: list[_Revision], stable: str) -> Target:
     traffic = observed.traffic
     if traffic is not None and traffic.split == observed.name and traffic.programmed and traffic.port is not None:
-        return ToRouter(port=traffic.port)
+        return ToRouter(port=traffic.port, grpc=any(one.grpc for one in revisions if one.active))
     return ToRevision(revision=stable, grpc=any(one.grpc for one in revisions if one.name == stable))
 
 

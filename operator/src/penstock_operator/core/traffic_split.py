@@ -11,7 +11,7 @@ from penstock_operator.api.v1alpha1.traffic_split import Match, Stickiness, Traf
 from penstock_operator.core import names
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.manifests.router import SPLIT_PORTS
-from penstock_operator.core.manifests.serving_pod import HTTP_PORT
+from penstock_operator.core.manifests.serving_pod import GRPC_PORT, HTTP_PORT
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.phases import ON_TRIAL
 from penstock_operator.core.rollout_state import CANDIDATE_NAME, Rollout
@@ -160,8 +160,11 @@ def split_route(
     rollout: Rollout,
     ready: Collection[str],
     request_timeout_seconds: float,
+    grpc: bool,
 ) -> SplitRoute | None:
     """Return what the routers are asked for a split, or None before there is a stable revision.
+
+    ``grpc``: whether calls of gRPC are led too; a pod that does not take them refuses them.
 
     A candidate that waits is in it with weight 0 as soon as it is one of ``ready``, the revisions with ready pods: the
     routers know and check it before it gets traffic. Not earlier, because a name without an address is remembered as
@@ -182,6 +185,7 @@ def split_route(
                 host=names.revision_host(revision, namespace),
                 port=HTTP_PORT,
                 weight=weight,
+                grpc_port=GRPC_PORT if grpc else None,
                 keys_from=keys.get(revision),
             )
             for revision, weight in sorted(known.items())

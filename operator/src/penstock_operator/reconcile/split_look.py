@@ -69,6 +69,11 @@ class Look:
         return status
 
     @property
+    def grpc(self) -> bool:
+        """Whether any of its models is asked for over gRPC too."""
+        return any(target.serving.grpc.enabled for target in self.targets.values())
+
+    @property
     def target(self) -> ModelDeploymentSpec:
         """What the stable ModelDeployment asks for."""
         return self.targets[self.spec.stable.model_deployment]

@@ -43,7 +43,7 @@ class Publisher:
 
     async def ensure_endpoint(self, look: Look) -> Problem | None:
         """Make or mend the Service of a split that has a name of its own."""
-        service = endpoint_service(look.manifest, ToRouter(port=look.port))
+        service = endpoint_service(look.manifest, ToRouter(port=look.port, grpc=look.grpc))
         ref = ref_of(kind_of(service), service)
         live = self._cluster.get(ref)
         write = endpoint_write(service, live, look.status.get("clusterIP"))
@@ -71,6 +71,7 @@ class Publisher:
             rollout=rollout,
             ready=[name for name, state in look.revisions.items() if state.ready],
             request_timeout_seconds=request_timeout_seconds(tuple(look.targets.values())),
+            grpc=look.grpc,
         )
         if route is None:
             return Published()
@@ -94,6 +95,7 @@ class Publisher:
             rollout=parse_rollout(manifest["status"]),
             ready=list(weights),
             request_timeout_seconds=_UNKNOWN_TIMEOUT_SECONDS,
+            grpc=True,
         )
         if route is not None:
             await self._router.publish(manifest, route)

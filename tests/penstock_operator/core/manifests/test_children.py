@@ -313,7 +313,7 @@ def test_the_network_policy_opens_what_is_spoken_and_closes_the_nodes_credential
 
 def test_the_endpoint_changes_nothing_but_its_target() -> None:
     straight = endpoint_service(OWNER, ToRevision(revision=NAME, grpc=False))
-    routed = endpoint_service(OWNER, ToRouter(port=11_922))
+    routed = endpoint_service(OWNER, ToRouter(port=11_922, grpc=False))
 
     assert straight["metadata"] == routed["metadata"]
     assert straight["spec"]["selector"] == {names.REVISION: NAME}
@@ -323,15 +323,18 @@ def test_the_endpoint_changes_nothing_but_its_target() -> None:
     assert endpoint_url("fraud", "shop", "f") == "http://fraud.shop.svc/v2/models/f/infer"
 
 
-def test_grpc_is_reached_straight_and_never_through_the_router() -> None:
+def test_grpc_is_reached_at_its_own_port_straight_and_through_the_router() -> None:
     straight = endpoint_service(OWNER, ToRevision(revision=NAME, grpc=True))["spec"]["ports"]
-    routed = endpoint_service(OWNER, ToRouter(port=11_922))["spec"]["ports"]
+    routed = endpoint_service(OWNER, ToRouter(port=11_922, grpc=True))["spec"]["ports"]
 
     assert [(port["name"], port["port"], port["targetPort"]) for port in straight] == [
         ("http", 80, 8080),
         ("grpc", 9000, 9000),
     ]
-    assert [port["name"] for port in routed] == ["http"]
+    assert [(port["name"], port["port"], port["targetPort"]) for port in routed] == [
+        ("http", 80, 11_922),
+        ("grpc", 9000, 11_922),
+    ]
     assert [port["name"] for port in headless_service(OWNER, NAME)["spec"]["ports"]] == ["http", "grpc"]
 
 

@@ -21,9 +21,10 @@ class ToRevision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToRouter:
-    """The endpoint leads to the router pods, which listen for it on a port of its own. They route HTTP/1.1 only."""
+    """The endpoint leads to the router pods, which listen for it on a port of its own, for gRPC too if they lead it."""
 
     port: int
+    grpc: bool
 
 
 Target = ToRevision | ToRouter
@@ -36,7 +37,9 @@ def endpoint_service(owner: Manifest, target: Target) -> Manifest:
         case ToRevision(revision=revision, grpc=grpc):
             selector, target_port = {names.REVISION: revision}, HTTP_PORT
             ports = [grpc_port()] if grpc else []
-        case ToRouter(port=port):
+        case ToRouter(port=port, grpc=grpc):
+            # Routers tell the protocols apart by themselves; clients find either where it was.
+            ports = [{**grpc_port(), "targetPort": port}] if grpc else []
             selector, target_port = {names.APP_NAME: names.ROUTER, names.MANAGED_BY: names.OPERATOR}, port
     name = owner["metadata"]["name"]
     return {
