@@ -216,7 +216,10 @@ def test_higher_is_better_takes_no_ratio_above_1(ratio: float) -> None:
 
 def test_the_words_have_the_means_and_how_many_readings() -> None:
     (*_, last) = judged(COST, readings(1, stable=10, candidate=30), 12)
-    assert last.message == "mean 30.6 of 12 readings against 10.05 of 12 readings (evidence 6.8 of 20, acceptance 0.33 of 20)"
+    assert (
+        last.message
+        == "mean 30.6 of 12 readings against 10.05 of 12 readings (evidence 6.8 of 20, acceptance 0.33 of 20)"
+    )
 
 
 @pytest.mark.parametrize(("wrong", "verdict"), [(30, Verdict.FAIL), (0, Verdict.PASS)])
