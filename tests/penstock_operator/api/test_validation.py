@@ -766,6 +766,36 @@ CASES = {
         invalid={"spec.alert": {"webhook": {"url": "https://alerts.example.com", "repeatEvery": "1s"}}},
         valid={"spec.alert": {"webhook": {"url": "https://alerts.example.com", "repeatEvery": "10s"}}},
     ),
+    "a mute that is once and again": Case(
+        kind=DPOL,
+        said="write either {from: …, until: …} or {cron:",
+        invalid={"spec.mute": [{"from": "2026-12-24T18:00:00Z", "cron": "0 2 * * 0", "duration": "3h"}]},
+        valid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "3h", "timeZone": "Europe/Berlin"}]},
+    ),
+    "a mute by six fields": Case(
+        kind=DPOL,
+        said="write five fields: minute hour day-of-month month day-of-week, such as 0 2 * * 0",
+        invalid={"spec.mute": [{"cron": "0 0 2 * * 0", "duration": "3h"}]},
+        valid={"spec.mute": [{"cron": "30 2 * * 1-5", "duration": "3h"}]},
+    ),
+    "a mute without a unit": Case(
+        kind=DPOL,
+        said="write a number with a unit, such as 90m or 3h",
+        invalid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "3"}]},
+        valid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "90m"}]},
+    ),
+    "a mute of a fortnight": Case(
+        kind=DPOL,
+        said="must be at least 1m and at most 168h, which is a week",
+        invalid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "336h"}]},
+        valid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "168h"}]},
+    ),
+    "a mute in a zone of no form": Case(
+        kind=DPOL,
+        said="write the IANA name of a time zone, such as Europe/Berlin or UTC",
+        invalid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "3h", "timeZone": "in the north"}]},
+        valid={"spec.mute": [{"cron": "0 2 * * 0", "duration": "3h", "timeZone": "UTC"}]},
+    ),
     "a mute that ends before it begins": Case(
         kind=DPOL,
         said="from must be before until",

@@ -7,7 +7,7 @@ from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.core.action_state import ActionState, parse_state
 from penstock_operator.core.actions import Decision, Look, decide
 from penstock_operator.core.alarms import Alarm, SignalClass
-from penstock_operator.core.mute import silence_at
+from penstock_operator.core.mute import muting_at
 
 DAY = 86_400.0
 START = 1_800_000_000.0
@@ -45,7 +45,7 @@ def alarm(name: str = "inputs/amount", **changes: Any) -> Alarm:
 
 def look(*alarms: Alarm, at: float = 0.0, policy: DriftPolicySpec | None = None, **changes: Any) -> Look:
     """Return a look ``at`` seconds after the start."""
-    silence = silence_at(policy.mute, START + at) if policy else None
+    silence = muting_at(policy.mute, START + at).silence if policy else None
     return Look(now=START + at, identity="uid-1", alarms=alarms, silence=silence, **changes)
 
 

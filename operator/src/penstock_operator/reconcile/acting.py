@@ -1,6 +1,5 @@
 """Does what follows from the alarms of a policy, and tells how that goes."""
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +21,7 @@ from penstock_operator.core.alarms import Alarm, SignalClass
 from penstock_operator.core.alerting import alerts_of
 from penstock_operator.core.conditions import Condition, Conditions, Reason, find
 from penstock_operator.core.letters import Delivery, Letter
-from penstock_operator.core.mute import silence_at
+from penstock_operator.core.mute import Muting, muting_at
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.retraining import (
@@ -36,7 +35,6 @@ from penstock_operator.core.retraining import (
 )
 from penstock_operator.ports import ActionObserver, Cluster, LetterBox, RequestRejected, Trainer
 
-_LOG = logging.getLogger(__name__)
 _ALERTS = "alerts"
 #: How soon to look again: at once where something is to be begun, often while an answer is awaited, else now and then.
 _AT_ONCE_SECONDS = 0.01
@@ -103,12 +101,16 @@ class Actor:
         answered = answer(
             (case.policy["metadata"].get("annotations") or {}).get(COMMAND_ANNOTATION), stored, now=case.now
         )
-        decision = decide(case.spec, answered.state, _look(case))
+        muting = muting_at(case.spec.mute, case.now)
+        decision = decide(case.spec, answered.state, _look(case, muting))
         generation = case.policy["metadata"]["generation"]
         turn = _Round(case=case, conditions=Conditions(live.get("conditions", []), generation=generation, now=case.now))
         trainings = await self._train(turn, decision.state, stored)
         state = replace(decision.state, trainings=remembered(trainings, now=case.now))
-        self._write_alerts(turn, state)
+        self._write_alerts(turn, state, muted=muting.silence is not None)
+        if muting.errors:
+            words = "; ".join(muting.errors)
+            turn.conditions.set("MutesReadable", status=False, reason=Reason.INVALID_SPEC, message=words)
         deliveries = self._letters.hold(case.ref, turn.letters)
         state = replace(state, trainings=_delivered(state.trainings, deliveries))
         _tell_of_alerts(turn, deliveries)
@@ -232,13 +234,12 @@ class Actor:
         uri = profile.get("uri") or f"{str(model.get('uri', '')).rpartition('/')[0]}/profile.json"
         return {"uri": str(uri), "sha256": str(profile.get("sha256", "")), "model": str(model.get("uri", ""))}
 
-    def _write_alerts(self, turn: _Round, state: ActionState) -> None:
+    def _write_alerts(self, turn: _Round, state: ActionState, *, muted: bool) -> None:
         alert = turn.case.spec.alert
         if alert is None or alert.webhook is None:
             return
         ref = turn.case.ref
-        silence = _look(turn.case).silence
-        told = alerts_of(ref.namespace, ref.name, state.alarms, muted=silence is not None)
+        told = alerts_of(ref.namespace, ref.name, state.alarms, muted=muted)
         turn.letters[_ALERTS] = Letter(
             namespace=ref.namespace,
             url=alert.webhook.url,
@@ -249,18 +250,13 @@ class Actor:
         )
 
 
-def _look(case: Case) -> Look:
-    try:
-        silence = silence_at(case.spec.mute, case.now)
-    except ValueError as error:  # the schema admits only times; what cannot be read keeps nobody silent
-        _LOG.warning("%s: %s", case.ref, error)
-        silence = None
+def _look(case: Case, muting: Muting) -> Look:
     return Look(
         now=case.now,
         identity=case.policy["metadata"]["uid"],
         alarms=case.alarms,
         unknown=case.unknown,
-        silence=silence,
+        silence=muting.silence,
     )
 
 

@@ -155,10 +155,13 @@ class Alert(ApiModel):
 
 
 class Mute(ApiModel):
-    """A time in which nobody is told and nothing is trained."""
+    """A time in which nobody is told and nothing is trained: from a moment until another, or again and again."""
 
-    start: str = Field(alias="from")
-    until: str
+    start: str | None = Field(default=None, alias="from")
+    until: str | None = None
+    cron: str | None = None
+    duration: Duration | None = None
+    time_zone: str = "UTC"
     reason: str | None = None
 
 
