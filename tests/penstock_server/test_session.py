@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 from tests.penstock_server import onnx_models
 
 from penstock_contract.termination import Reason
@@ -94,6 +94,17 @@ def test_a_run_that_is_cancelled_before_it_begins_does_not_begin(load: Load) -> 
     cancellation.cancel()
     with pytest.raises(RunTerminated):
         load(onnx_models.counter()).run(["y"], {"rounds": np.array([2**60])}, cancellation)
+
+
+def test_strings_that_are_not_text_are_the_models_fault_and_the_fix_is_told(load: Load) -> None:
+    octets = helper.make_tensor("octets", TensorProto.STRING, [1], [b"\xff\xfe"])
+    model = onnx_models.model(
+        [helper.make_node("Constant", [], ["y"], value=octets)],
+        [onnx_models.tensor("x", "FP32", [1])],
+        [onnx_models.tensor("y", "BYTES", [1])],
+    )
+    with pytest.raises(RunFailed, match=r"not UTF-8 text.*tensor of UINT8"):
+        load(model).run(["y"], {"x": np.zeros(1, np.float32)}, Cancellation())
 
 
 def test_a_warm_up_that_fails_on_zeros_is_tried_with_ones(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,11 @@ _NO_CLASSES: Mapping[str, Classes] = MappingProxyType({})
 _LOOPS = (b"\x22\x04Loop", b"\x22\x04Scan", b"\x22\x0bSequenceMap")
 _AS_REQUESTED = 1
 _SILENT = 4  # "fatal": failed runs are reported to the client and counted; ONNX Runtime need not print them as well
+#: Its Python binding decodes all strings, and has no other way to them where an input holds strings.
+_NOT_TEXT = (
+    "an output of strings holds bytes that are not UTF-8 text, which ONNX Runtime does not hand over; "
+    "let the model answer bytes as a tensor of UINT8"
+)
 _NODE_FAILED = "Non-zero status code returned while running"
 _TERMINATED = "terminate flag"
 _NO_MEMORY = ("bad_alloc", "Available memory of")
@@ -135,7 +140,9 @@ class Session:
             results = self._run(names, inputs, cancellation.options)
         except _ORT_ERRORS as error:
             raise _run_failed(error) from error
-        except (RuntimeError, ValueError, UnicodeDecodeError, MemoryError) as error:
+        except UnicodeDecodeError as error:
+            raise RunFailed(_NOT_TEXT) from error
+        except (RuntimeError, ValueError, MemoryError) as error:
             raise RunFailed(str(error) or type(error).__name__) from error
         if self._as_they_are:
             return results  # type: ignore[no-any-return]  # arrays: every output is a tensor
