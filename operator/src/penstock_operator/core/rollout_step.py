@@ -99,8 +99,8 @@ def _failure(candidate: Candidate, state: RevisionState, tactics: Tactics, now: 
         return f"cannot load: {state.failure}"
     deadline = tactics.progress_deadline_seconds
     since = candidate.started_at if candidate.waiting_since is None else candidate.waiting_since
-    if deadline is None or now < since + deadline:
-        return ""
+    if deadline is None or now < since + deadline or state.ready >= state.wanted > 0:
+        return ""  # what is ready waits for the routers only
     within = format_duration(timedelta(seconds=deadline))
     return f"was not ready within {within} (progressDeadline): {state.ready} of {state.wanted} pods are"
 
