@@ -85,7 +85,7 @@ def test_a_match_without_its_value_is_refused(kind: MatchKind, value: str, messa
     [
         ("a;b", 60, "is no name of a cookie"),
         ("", 60, "is no name of a cookie"),
-        ("c" * 41, 60, "is no name of a cookie"),
+        ("c" * 65, 60, "is no name of a cookie"),
         ("penstock", 0, "at least a second"),
     ],
 )

@@ -8,7 +8,7 @@ _PERCENT = 100
 #: RFC 9110's token in lower case. Routers refuse requests that have underscores in header names.
 _HEADER_NAME = re.compile(r"[a-z0-9!#$%&'*+.^`|~-]+")
 #: Not longer, because routers look for it with an expression whose size they limit.
-_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,40}")
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 #: These never reach a match: Envoy keeps the first apart, and takes the others away.
 _RESERVED_HEADERS = ("host", "x-penstock-", "x-envoy-")
 
@@ -86,7 +86,7 @@ class CookieKey:
     def __post_init__(self) -> None:
         """Refuse what browsers would not keep."""
         if not _COOKIE_NAME.fullmatch(self.name):
-            raise ValueError(f"{self.name!r} is no name of a cookie; use 1 to 40 letters, digits, - or _")
+            raise ValueError(f"{self.name!r} is no name of a cookie; use 1 to 64 letters, digits, - or _")
         if self.ttl_seconds < 1:
             raise ValueError(f"a cookie must live for at least a second, got {self.ttl_seconds}")
 
