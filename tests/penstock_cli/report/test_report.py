@@ -12,6 +12,7 @@ from tests.penstock_cli.samples import CANDIDATE, STABLE
 from typer.testing import CliRunner
 
 from penstock_cli import __main__ as plugin
+from penstock_cli.cluster import DEPLOYMENTS, POLICIES
 from penstock_cli.report.findings import bars, features
 from penstock_cli.report.gathering import gather
 from penstock_cli.report.page import page
@@ -138,6 +139,29 @@ def test_a_policy_that_has_found_nothing_yet_has_a_page(profile: Profile) -> Non
     words = " ".join(Elements(page(gather(shop, "fraud-guard"), now=NOW)).text)
     assert "No alarm stands." in words
     assert "0 live rows of 2 pods" in words
+
+
+def test_what_cannot_be_watched_says_why(profile: Profile) -> None:
+    blind = {"revision": STABLE, "role": "Stable", "reason": "NoProfile", "message": "no pod counts against a profile"}
+    words = " ".join(Elements(page(gather(Shop(profile, targets=[blind]), "fraud-guard"), now=NOW)).text)
+    assert "NoProfile" in words
+    assert "no pod counts against a profile" in words
+
+
+def test_a_policy_of_one_model_shows_its_stable_revision_and_the_split_beside_it(profile: Profile) -> None:
+    shop = Shop(profile)
+    shop.objects[POLICIES][0]["spec"] = {"target": {"kind": "ModelDeployment", "name": "fraud"}}
+    gathered = gather(shop, "fraud-guard")
+    assert [live.revision for live in gathered.lives] == [STABLE]
+    assert gathered.split is not None
+
+
+def test_a_policy_of_many_models_shows_those_with_a_label(profile: Profile) -> None:
+    shop = Shop(profile)
+    shop.objects[POLICIES][0]["spec"] = {"target": {"kind": "ModelDeployment", "selector": {"matchLabels": {"t": "x"}}}}
+    assert gather(shop, "fraud-guard").lives == ()
+    shop.objects[DEPLOYMENTS][0]["metadata"]["labels"] = {"t": "x", "other": "y"}
+    assert [live.revision for live in gather(shop, "fraud-guard").lives] == [STABLE]
 
 
 def test_every_part_that_status_may_hold_may_be_nonsense(profile: Profile) -> None:

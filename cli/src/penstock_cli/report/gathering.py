@@ -31,10 +31,7 @@ class Gathered:
 def gather(cluster: Cluster, name: str) -> Gathered:
     """Return what there is to tell of a policy. Raises PluginError."""
     policy = cluster.get(POLICIES, name)
-    target = part(policy, "spec", "target")
-    split = None
-    if text(target, "kind") in ("", "TrafficSplit"):
-        split = next((one for one in cluster.list(SPLITS) if name_of(one) == text(target, "name")), None)
+    split = _split(policy, cluster.list(SPLITS))
     wanted = list(dict.fromkeys(_revisions(policy, split, cluster.list(DEPLOYMENTS))))
     alarmed = {text(one, "revision") for one in items(part(policy, "status"), "alarms")}
     chosen = sorted(wanted, key=lambda one: one[1] not in alarmed)[:_REVISIONS_MAX]
@@ -47,10 +44,20 @@ def gather(cluster: Cluster, name: str) -> Gathered:
     )
 
 
+def _split(policy: Wire, splits: Iterable[Wire]) -> Wire | None:
+    """Return the split that a policy targets, or the one that moves the traffic of the model that it targets."""
+    target = part(policy, "spec", "target")
+    name = text(target, "name")
+    if text(target, "kind") in ("", "TrafficSplit"):
+        return next((one for one in splits if name_of(one) == name), None)
+    stables = ((text(part(one, "spec", "stable"), "modelDeployment"), one) for one in splits)
+    return next((one for stable, one in stables if name and stable == name), None)
+
+
 def _revisions(policy: Wire, split: Wire | None, deployments: Iterable[Wire]) -> Iterable[tuple[str, str]]:
     """Return ModelDeployment and name of each revision that has traffic of the policy's target."""
     target = part(policy, "spec", "target")
-    if split is not None:
+    if split is not None and text(target, "kind") in ("", "TrafficSplit"):
         deployment = text(part(split, "spec", "stable"), "modelDeployment")
         status = part(split, "status")
         yield deployment, text(status, "stableRevision")

@@ -67,6 +67,7 @@ def _body(gathered: Gathered, now: datetime) -> Safe:
         sections.alarms(gathered.policy),
         sections.decision(gathered),
         sections.times(gathered, now),
+        sections.targets(gathered.policy),
         *(traffic.live(one, gathered.policy) for one in gathered.lives),
         element("p", f"{gathered.left_out} more revisions are watched.", class_="quiet") if gathered.left_out else "",
         sections.trainings(gathered.policy),

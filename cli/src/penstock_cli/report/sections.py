@@ -40,6 +40,24 @@ def alarms(policy: Wire) -> Safe:
     )
 
 
+def targets(policy: Wire) -> Safe | None:
+    """Return what is watched, and why what is not watched is not."""
+    rows = [
+        [
+            text(one, "revision"),
+            text(one, "role"),
+            element("span", text(one, "reason"), class_="" if text(one, "reason") == "Watching" else "unknown"),
+            text(one, "message"),
+            text(one, "rows"),
+            text(one, "judged"),
+            text(one, "windowRows"),
+        ]
+        for one in items(part(policy, "status"), "targets")
+    ]
+    heads = ("Revision", "Role", "State", "In words", "Rows judged", "Windows", "Rows a window")
+    return _section("What is watched", table(heads, rows, numbers=(4, 5, 6))) if rows else None
+
+
 def decision(gathered: Gathered) -> Safe | None:
     """Return what was decided about a candidate, metric by metric, and on what numbers."""
     status = part(gathered.split or {}, "status")
