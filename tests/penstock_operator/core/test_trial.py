@@ -216,6 +216,13 @@ def test_a_shadow_that_is_compared_no_more_has_no_data() -> None:
     assert judged([guard(*SHADOW)], before.evidence, late).verdict == "NoData"
 
 
+def test_shares_are_told_with_their_bounds_and_times_without() -> None:
+    slower = {"name": "slower", "source": "LatencyQuantile", "quantile": 0.5, "against": "Stable"}
+    errors, latency = judged([guard(ERRORS, slower)], {}, ticks(3, errors=6)).analysis
+    assert errors["candidate"] == {"n": 200, "value": 0.06, "low": 0.0187699, "high": 0.134795}
+    assert set(latency["candidate"]) == {"n", "value"}
+
+
 @pytest.mark.parametrize("whole_policy", [True, False], ids=["policy", "metric"])
 def test_a_dry_run_is_told_and_does_nothing(*, whole_policy: bool) -> None:
     broken = ticks(20, errors=60)

@@ -7,10 +7,16 @@ from typing import Any
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
 from penstock_operator.core.conditions import Reason
+from penstock_operator.core.judge.bounds import share_bounds
 from penstock_operator.core.judge.counts import ArmCounts, LatencyHistogram, Reading, Shadowed, Tick
 from penstock_operator.core.judge.decide import judge_all
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
-from penstock_operator.core.judge.metrics import Metric
+from penstock_operator.core.judge.metrics import (
+    DisagreementAgainstLimit,
+    ErrorRateAgainstLimit,
+    ErrorRateAgainstStable,
+    Metric,
+)
 from penstock_operator.core.judge.state import EvidenceRefused, EvidenceState
 from penstock_operator.core.measurement import RevisionCounts
 from penstock_operator.core.metric_terms import metric_of, shadow_reading
@@ -19,6 +25,7 @@ from penstock_operator.core.world import Finding
 #: Worst first.
 SEVERITY = (Verdict.FAIL, Verdict.ERROR, Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.PASS)
 _DIGITS = 6
+_SHARES = (ErrorRateAgainstStable, ErrorRateAgainstLimit, DisagreementAgainstLimit)
 #: The judge's form of a policy's metric, or None.
 Terms = Callable[[str, MetricSpec], Metric | None]
 
@@ -123,7 +130,7 @@ def judge_policies(
             if metric.name not in judged:
                 continue
             judgement = judged[metric.name]
-            entry = _analysis(policy.name, judgement)
+            entry = _analysis(policy.name, judgement, is_share=isinstance(found[metric.name], _SHARES))
             if metric.against == "Stable" and judgement.verdict is Verdict.NO_DATA:
                 entry = (stands or {}).get(f"{policy.name}/{metric.name}", entry)
             if policy.spec.dry_run or metric.dry_run:
@@ -225,7 +232,7 @@ def _finding(policy: str, spec: DriftPolicySpec, metric: MetricSpec, told: Mappi
     )
 
 
-def _analysis(policy: str, judgement: Judgement) -> dict[str, Any]:
+def _analysis(policy: str, judgement: Judgement, *, is_share: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "policy": policy,
         "metric": judgement.metric,
@@ -237,12 +244,16 @@ def _analysis(policy: str, judgement: Judgement) -> dict[str, Any]:
     }
     for arm, summary in (("stable", judgement.stable), ("candidate", judgement.candidate)):
         if summary is not None:
-            entry[arm] = _summary(summary)
+            entry[arm] = _summary(summary, is_share=is_share)
     return entry
 
 
-def _summary(summary: ArmSummary) -> dict[str, Any]:
-    return {"n": summary.n, "value": _rounded(summary.value)}
+def _summary(summary: ArmSummary, *, is_share: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"n": summary.n, "value": _rounded(summary.value)}
+    if is_share:
+        low, high = share_bounds(round(summary.value * summary.n), summary.n)
+        told |= {"low": _rounded(low), "high": _rounded(high)}
+    return told
 
 
 def _rounded(value: float) -> float:
