@@ -804,7 +804,7 @@ CASES = {
     ),
     "a policy that watches nothing": Case(
         kind=DPOL,
-        said="say what is watched: metrics, drift or dataQuality, such as drift: {inputs: {}, outputs: {}}",
+        said="say what is watched: metrics, drift, dataQuality or performance, such as drift: {inputs: {}",
         invalid={"spec.metrics": []},
         valid=watched(dataQuality={}),
     ),
@@ -869,6 +869,36 @@ CASES = {
         said="write a share from 0 to below 1, such as 0.01",
         invalid={"spec.dataQuality": {"unseenCategoryMax": 5}},
         valid={"spec.dataQuality": {"unseenCategoryMax": 0.05, "outOfRangeMax": 0.05}},
+    ),
+    "performance of nothing": Case(
+        kind=DPOL,
+        said="say of what: estimated: {min: 0.9} from the model's probabilities",
+        invalid={"spec.performance": {}},
+        valid=watched(performance={"estimated": {"min": 0.9}}),
+    ),
+    "an estimate in percent": Case(
+        kind=DPOL,
+        said="write a share between 0 and 1, such as 0.9",
+        invalid={"spec.performance": {"estimated": {"min": 90}}},
+        valid={"spec.performance": {"estimated": {"min": 0.9}, "labelled": {"min": 0.88}}},
+    ),
+    "labelled accuracy in percent": Case(
+        kind=DPOL,
+        said="write a share between 0 and 1, such as 0.88",
+        invalid={"spec.performance": {"labelled": {"min": 88}}},
+        valid={"spec.performance": {"labelled": {"min": 0.88}}},
+    ),
+    "accuracy at most": Case(
+        kind=DPOL,
+        said="Accuracy needs min, such as {min: 0.88}; MeanAbsoluteError needs max",
+        invalid={"spec.performance": {"labelled": {"max": 0.88}}},
+        valid={"spec.performance": {"labelled": {"metric": "MeanAbsoluteError", "max": 12.5}}},
+    ),
+    "no error at all": Case(
+        kind=DPOL,
+        said="write an error above 0, such as 12.5",
+        invalid={"spec.performance": {"labelled": {"metric": "MeanAbsoluteError", "max": 0}}},
+        valid={"spec.performance": {"labelled": {"metric": "MeanAbsoluteError", "max": 0.001}}},
     ),
     "a volume that may not change at all": Case(
         kind=DPOL,

@@ -1,5 +1,6 @@
 """Live traffic under a policy: drift is named, restarts and bad pods change nothing, and who cannot judge says why."""
 
+import re
 import subprocess
 import sys
 from typing import Any
@@ -9,9 +10,13 @@ import pytest
 from tests.fakes.counting_pods import CountingPod, Values, profile_of
 from tests.fakes.shop import PROFILE_SECONDS, Shop
 
+from penstock_contract.feedback import FeedbackCounts
 from penstock_contract.profile import Profile
 from penstock_operator.core.names import REVISION
 from penstock_operator.core.objects import Kind
+from penstock_server.profile.binding import without_model
+from penstock_server.profile.build import Choices, build
+from penstock_server.profile.table import Table
 
 DP, TS, MD = Kind.DRIFT_POLICY, Kind.TRAFFIC_SPLIT, Kind.MODEL_DEPLOYMENT
 WINDOW = 200
@@ -31,13 +36,14 @@ def model(digit: int, **labels: str) -> dict[str, Any]:
 
 
 def policy(**changes: Any) -> dict[str, Any]:
-    return {
+    asked = {
         "target": {"kind": "ModelDeployment", "name": "fraud"},
         "windowRows": WINDOW,
         "drift": {"inputs": {}, "outputs": {}, "correlation": True, "contribution": {}},
         "dataQuality": {},
         **changes,
     }
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 class Traffic:
@@ -356,3 +362,50 @@ async def test_what_is_watched_is_at_metrics_until_the_policy_goes(shop: Shop, t
     assert [sample.name for family in shop.drift.collect() for sample in family.samples] == [
         "penstock_drift_signals_omitted"
     ]
+
+
+async def test_labels_that_say_less_than_was_asked_for_are_an_alarm_and_are_shown(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy(drift=None, dataQuality=None, performance={"labelled": {"min": 0.9}}))
+    await shop.settle()
+    for number in range(1, 5):
+        for pod in pods:
+            right = 60 * number if number <= 2 else 120 + 30 * (number - 2)
+            wrong = 4 * number if number <= 2 else 8 + 34 * (number - 2)
+            pod.feedback = FeedbackCounts(
+                matched=right + wrong,
+                lag_milliseconds=(right + wrong) * 90_000,
+                confusion={"1": {"1": right, "0": wrong}},
+            )
+        await traffic.windows(1, *pods)
+        if number == 2:
+            assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+    healthy = shop.condition(DP, "guard", "Healthy")
+    assert (healthy["status"], healthy["reason"]) == ("False", "PerformanceBreached")
+    assert healthy["message"] == "accuracy 47% of 128 labels, limit 90%; labels come after 1.5 min"
+    await shop.run(11 * PROFILE_SECONDS)
+    shown = shop.status(DP, "guard")["targets"][0]["performance"]
+    assert (shown["labels"], shown["labelLagSeconds"]) == (512, 90)
+    assert shown["accuracy"] == pytest.approx(360 / 512)
+
+
+async def test_an_estimate_below_what_was_asked_for_needs_no_labels(shop: Shop, traffic: Traffic) -> None:
+    values = rows(traffic.rng, 20_000)
+    truth = (traffic.rng.random(20_000) < values["score"]).astype(np.int64)
+    inputs, outputs = without_model(Table(arrays=dict(values)), ("score",))
+    pods = traffic.serve(profile=build(inputs, outputs, labels=truth, choices=Choices()))
+    asked = {"estimated": {"min": 0.6}}
+    shop.apply(DP, "guard", policy(drift=None, dataQuality=None, performance=asked))
+    await shop.settle()
+    await traffic.windows(4, *pods)
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+    for _ in range(24):  # the model is sure of nothing any more
+        for pod in pods:
+            vague = dict(rows(traffic.rng, WINDOW // 2))
+            vague["score"] = 0.5 + (vague["score"] - 0.5) / 20
+            pod.now = shop.clock.now()
+            pod.serve(vague)
+        await shop.run(PROFILE_SECONDS)
+    healthy = shop.condition(DP, "guard", "Healthy")
+    assert (healthy["status"], healthy["reason"]) == ("False", "PerformanceBreached")
+    assert re.match(r"estimated accuracy (49|5\d)% ± 1\.\d% over 3200 rows, limit 60%", healthy["message"])

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.core.drift.budget import Signal
 from penstock_operator.core.drift.live.limits import Limits
+from penstock_operator.core.drift.live.rightness import Demands
 
 
 def limits_of(spec: DriftPolicySpec, *, among: int) -> Limits:
@@ -41,6 +42,19 @@ def limits_of(spec: DriftPolicySpec, *, among: int) -> Limits:
         rates=rates,
         volume_ratio=quality.volume_change_max if quality is not None else None,
         silence_seconds=silence.total_seconds() if silence is not None else None,
+        demands=_demands(spec),
+    )
+
+
+def _demands(spec: DriftPolicySpec) -> Demands | None:
+    asked = spec.performance
+    if asked is None:
+        return None
+    labelled = asked.labelled
+    return Demands(
+        estimated_min=asked.estimated.min if asked.estimated is not None else None,
+        labelled_min=labelled.min if labelled is not None else None,
+        absolute_error_max=labelled.max if labelled is not None else None,
     )
 
 

@@ -158,6 +158,7 @@ def targets(sights: Sequence[Sight]) -> list[dict[str, Any]]:
 def _target(sight: Sight) -> dict[str, Any]:
     watch, state = sight.watch, sight.state
     last = watch.volume.last_row_at
+    performance = watch.rightness.numbers(watch.rows) if watch.rightness is not None else {}
     return {
         "modelDeployment": sight.watched.model_deployment,
         "revision": sight.watched.revision,
@@ -173,6 +174,7 @@ def _target(sight: Sight) -> dict[str, Any]:
         **({"windowRows": sight.judge.window_rows} if sight.judge is not None else {}),
         **_rounded({"windowSeconds": watch.window_seconds, "rowsPerSecond": watch.volume.usual}),
         **({"lastRowAt": timestamp(last)} if last is not None else {}),
+        **({"performance": _rounded(performance)} if performance else {}),
     }
 
 

@@ -27,7 +27,7 @@ class Watched:
 
 def watches(spec: DriftPolicySpec) -> bool:
     """Return whether a policy asks for anything that live traffic tells."""
-    return spec.drift is not None or spec.data_quality is not None
+    return any(block is not None for block in (spec.drift, spec.data_quality, spec.performance))
 
 
 def watched(spec: DriftPolicySpec, split: Manifest | None, deployments: Sequence[Manifest]) -> tuple[Watched, ...]:

@@ -17,6 +17,7 @@ from penstock_operator.core.drift.engine import Judge
 from penstock_operator.core.drift.live.flat import Read, Shape, unprofiled
 from penstock_operator.core.drift.live.limits import Limits
 from penstock_operator.core.drift.live.watch import Look, Reference, Watch, after
+from penstock_operator.core.drift.performance import Estimator, estimator_of
 from penstock_operator.core.drift_limits import limits_of
 from penstock_operator.core.drift_sight import Problem, Sight, alarms_of
 from penstock_operator.core.drift_status import report, restored
@@ -53,6 +54,7 @@ class _Known:
     rows: int
     shape: Shape
     digest: str
+    estimator: Estimator | None
 
     @property
     def profile(self) -> Profile:
@@ -186,9 +188,8 @@ class DriftWatch:
         kept.problems.pop(one, None)
         judge = kept.judges[one] = self._judge(known, window_rows, limits)
         look = _decoded(answers, known.shape, self._clock.now())
-        kept.watches[one] = after(
-            _fitting(kept.watches[one], known.shape, judge), look, Reference(shape=known.shape, judge=judge), limits
-        )
+        reference = Reference(shape=known.shape, judge=judge, estimator=known.estimator)
+        kept.watches[one] = after(_fitting(kept.watches[one], known.shape, judge), look, reference, limits)
         await asyncio.sleep(0)  # judging one takes milliseconds, and others wait
 
     async def _read(self, namespace: str, revision: str) -> _Answers:
@@ -240,6 +241,7 @@ class DriftWatch:
             rows=profile.rows,
             shape=Shape(profile),
             digest=hashlib.sha256(text).hexdigest(),
+            estimator=estimator_of(profile),
         )
         self._references[namespace, revision] = found
         return found

@@ -107,6 +107,28 @@ class DataQuality(ApiModel):
     silence_max: Duration | None = None
 
 
+class Estimated(ApiModel):
+    """Estimated without labels, from the model's own probabilities."""
+
+    metric: Literal["Accuracy"] = "Accuracy"
+    min: float
+
+
+class Labelled(ApiModel):
+    """Counted from delayed labels."""
+
+    metric: Literal["Accuracy", "MeanAbsoluteError"] = "Accuracy"
+    min: float | None = None
+    max: float | None = None
+
+
+class Performance(ApiModel):
+    """How often the model must be right."""
+
+    estimated: Estimated | None = None
+    labelled: Labelled | None = None
+
+
 SignalName = Literal["Metrics", "Inputs", "Outputs", "Correlation", "Contribution", "DataQuality", "Performance"]
 
 
@@ -183,6 +205,7 @@ class DriftPolicySpec(ApiModel):
     metrics: list[Metric] = Field(default_factory=list)
     drift: Drift | None = None
     data_quality: DataQuality | None = None
+    performance: Performance | None = None
     actions: list[Action] = Field(default_factory=_default_actions)
     retrain: Retrain | None = None
     alert: Alert | None = None

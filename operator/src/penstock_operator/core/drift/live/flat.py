@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -124,10 +125,7 @@ class Shape:
             raise InvalidCounts("it has no counts")
         numbers = self._numbers(counts)
         self._check(numbers)
-        try:
-            feedback = FeedbackCounts.from_wire(message.get("feedback", {}))
-        except (ValueError, AttributeError) as error:
-            raise InvalidCounts(f"feedback: {error}") from None
+        feedback = _feedback(message.get("feedback", {}))
         return Read(
             boot_id=str(message.get("bootId"))[:64],
             seq=_whole(message.get("seq"), "seq"),
@@ -285,6 +283,21 @@ class Shape:
     @cached_property
     def _of_sums(self) -> Places:
         return _joined([self._sums[0], self._output_sums])
+
+
+def _feedback(wire: Any) -> FeedbackCounts:
+    try:
+        counts = FeedbackCounts.from_wire(wire)
+    except (ValueError, AttributeError) as error:
+        raise InvalidCounts(f"feedback: {error}") from None
+    whole = [getattr(counts, name) for name in (*FeedbackCounts.OUTCOMES, "lag_milliseconds")]
+    whole += [count for row in counts.confusion.values() for count in row.values()]
+    sizes = (counts.absolute_error, counts.squared_error)
+    if not all(isinstance(one, int) and 0 <= one <= _LARGEST for one in whole):
+        raise InvalidCounts("feedback: a count of it is no whole number from 0 on")
+    if not all(isfinite(one) for one in (*sizes, counts.error)) or min(sizes) < 0:
+        raise InvalidCounts("feedback: a sum of errors is not finite, or below 0")
+    return counts
 
 
 def _joined(parts: list[Any]) -> Places:

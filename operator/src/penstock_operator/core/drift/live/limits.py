@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from penstock_operator.core.alarms import SignalClass
 from penstock_operator.core.drift.budget import Signal
 from penstock_operator.core.drift.engine import Alarm
+from penstock_operator.core.drift.live.rightness import Demands
 
 #: What of the engine is which class of signals for actions.
 CLASSES = {
@@ -27,6 +28,7 @@ class Limits:
     values (``missing``, ``invalid``, ``outOfRange``, ``unseen``), the share of rows that may be. ``volume_ratio``: how
     many times more or fewer rows than usual there may be; ``silence_seconds``: how long there may be none.
     ``window_rows`` and ``per_30_days`` say how often is looked, and how often in vain.
+    ``demands``: how often the model must be right.
     """
 
     kinds: frozenset[Signal]
@@ -38,6 +40,7 @@ class Limits:
     rates: Mapping[str, float] = field(default_factory=dict)
     volume_ratio: float | None = None
     silence_seconds: float | None = None
+    demands: Demands | None = None
 
     def count(self, alarm: Alarm) -> bool:
         """Return whether a difference is one that the policy wants to hear of."""

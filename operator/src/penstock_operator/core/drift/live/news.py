@@ -57,17 +57,22 @@ def news(
             continue
         fresh = before is None or before.boot_id != read.boot_id
         numbers = read.numbers if fresh or before is None else read.numbers - before.numbers
-        if why := _implausible(numbers, shape, seconds):
+        labels = read.feedback
+        if not fresh and before is not None and labels != before.feedback:
+            labels = read.feedback - before.feedback
+        elif not fresh:
+            labels = FeedbackCounts()
+        if why := _implausible(numbers, labels, shape, seconds):
             refused[pod] = f"pod {pod} is not believed: {why}"
             continue
         total += numbers
-        if read.feedback != FeedbackCounts():
-            feedback += read.feedback if fresh or before is None else read.feedback - before.feedback
+        if labels != FeedbackCounts():
+            feedback += labels
     return News(known=kept, numbers=total, feedback=feedback, refused=refused)
 
 
-def _implausible(numbers: Ints, shape: Shape, seconds: float) -> str | None:
-    if shape.fell(numbers):
+def _implausible(numbers: Ints, labels: FeedbackCounts, shape: Shape, seconds: float) -> str | None:
+    if shape.fell(numbers) or min(labels.matched, labels.absolute_error, labels.squared_error) < 0:
         return "its counters fell although it did not start anew"
     rows = int(numbers[0])
     if rows > ROWS_PER_SECOND_MAX * max(seconds, 1.0):

@@ -1,7 +1,7 @@
 """One revision under watch: rows are gathered into windows, and windows are judged."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock_contract.feedback import FeedbackCounts
@@ -10,12 +10,14 @@ from penstock_operator.core.drift import contribution
 from penstock_operator.core.drift.budget import Budget
 from penstock_operator.core.drift.describe import Described, describe
 from penstock_operator.core.drift.engine import Alarm, Judge, Memory
-from penstock_operator.core.drift.live import wording
+from penstock_operator.core.drift.live import rightness, wording
 from penstock_operator.core.drift.live.episodes import Open, carried
 from penstock_operator.core.drift.live.flat import Ints, Read, Shape
 from penstock_operator.core.drift.live.limits import CLASSES, Limits
 from penstock_operator.core.drift.live.news import news
+from penstock_operator.core.drift.live.rightness import Demands, Rightness
 from penstock_operator.core.drift.live.volume import Volume
+from penstock_operator.core.drift.performance import Estimator
 from penstock_operator.core.drift.tally import Tallies
 
 #: With fewer of the pods read nothing is judged: those that are missing may have other traffic.
@@ -27,6 +29,8 @@ _TYPICAL_OF = 64
 _SIZES = 1024
 SILENCE, VOLUME = "dataQuality/silence", "dataQuality/volume"
 _FLOW = frozenset({SILENCE, VOLUME})
+#: Alarms that are not of a window's tests.
+_ELSEWHERE = frozenset({*_FLOW, rightness.ESTIMATED, rightness.LABELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,7 @@ class Reference:
 
     shape: Shape
     judge: Judge
+    estimator: Estimator | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,7 @@ class Watch:
     coverage: float = 1.0
     refused: tuple[str, ...] = ()
     volume: Volume = field(default_factory=Volume)
-    feedback: FeedbackCounts = field(default_factory=FeedbackCounts)
+    rightness: Rightness | None = None
 
     @property
     def waiting(self) -> int:
@@ -110,15 +115,29 @@ def after(watch: Watch, look: Look, reference: Reference, limits: Limits) -> Wat
         partial=fresh.numbers if watch.partial is None else watch.partial + fresh.numbers,
         coverage=coverage,
         refused=tuple(refused.values()),
-        feedback=watch.feedback + fresh.feedback,
     )
+    watch = _told(watch, fresh.feedback, limits)
     if coverage < COVERAGE_MIN:
         return watch
     watch = replace(watch, volume=watch.volume.after(int(fresh.numbers[0]), seconds, look.now))
     if watch.waiting >= reference.judge.window_rows:
         watch = _judged(watch, reference, limits)
-    flow = carried(watch.open, _flow(watch, limits), about=_FLOW.__contains__, revision=watch.revision)
-    return replace(watch, open=flow)
+    return _with(watch, _flow(watch, limits), about=_FLOW.__contains__)
+
+
+def _with(watch: Watch, found: Iterable[Open], *, about: Callable[[str], bool]) -> Watch:
+    return replace(watch, open=carried(watch.open, found, about=about, revision=watch.revision))
+
+
+def _told(watch: Watch, news: FeedbackCounts, limits: Limits) -> Watch:
+    """Return the watch with labels that have come; alarms about them are looked for when there are enough."""
+    known = watch.rightness or Rightness(since=watch.since)
+    per_second = limits.per_30_days / MONTH_SECONDS
+    known, found = rightness.told(
+        known, news, limits.demands or Demands(), alarms_per_second=per_second, now=watch.looked_at
+    )
+    watch = replace(watch, rightness=known)
+    return watch if found is None else _with(watch, found, about=rightness.LABELLED.__eq__)
 
 
 def _judged(watch: Watch, reference: Reference, limits: Limits) -> Watch:
@@ -127,12 +146,11 @@ def _judged(watch: Watch, reference: Reference, limits: Limits) -> Watch:
     typical = seconds if watch.window_seconds is None else watch.window_seconds
     typical += (seconds - typical) / _TYPICAL_OF
     # More rows than a window should have are no more evidence than a window may be.
-    window = reference.shape.tallies(watch.partial).weighing(judge.window_rows)
-    judged, memory = judge.judge(
-        window,
-        watch.memory or judge.start(),
-        false_alarm_every=max(2.0, MONTH_SECONDS / typical / limits.per_30_days),
-    )
+    whole = reference.shape.tallies(watch.partial)
+    window = whole.weighing(judge.window_rows)
+    answers = whole.bins[0, reference.estimator.column] if reference.estimator is not None else whole.rows
+    false_alarm_every = max(2.0, MONTH_SECONDS / typical / _for_tests(limits))
+    judged, memory = judge.judge(window, watch.memory or judge.start(), false_alarm_every=false_alarm_every)
     columns = _seen(judge, window, describe(judge, window, judged)[0])
     watch = replace(
         watch,
@@ -149,9 +167,27 @@ def _judged(watch: Watch, reference: Reference, limits: Limits) -> Watch:
     found = [
         _alarm(watch, alarm, limits, explained.get(alarm.name)) for alarm in judged.alarms[0] if limits.count(alarm)
     ]
-    return replace(
-        watch, open=carried(watch.open, found, about=lambda name: name not in _FLOW, revision=watch.revision)
+    watch = _with(watch, found, about=lambda name: name not in _ELSEWHERE)
+    if reference.estimator is None or watch.rightness is None:
+        return watch
+    known, below = rightness.answered(
+        watch.rightness,
+        answers,
+        reference.estimator,
+        limits.demands or Demands(),
+        level=1 / false_alarm_every,
+        now=watch.looked_at,
     )
+    return _with(replace(watch, rightness=known), below, about=rightness.ESTIMATED.__eq__)
+
+
+def _for_tests(limits: Limits) -> float:
+    """Return the part of the budget that is not for demands on how often the model is right."""
+    demands = limits.demands
+    asked = 0 if demands is None else sum(one is not None for one in (
+        demands.estimated_min, demands.labelled_min, demands.absolute_error_max,
+    ))  # fmt: skip
+    return limits.per_30_days * (1 - (demands.budget_share * asked if demands else 0.0))
 
 
 def _alarm(watch: Watch, found: Alarm, limits: Limits, explained: float | None) -> Open:
