@@ -41,6 +41,39 @@ def test_a_canary_in_progress_shows_weights_pods_step_and_numbers() -> None:
         assert words in text, text
 
 
+def test_each_of_several_candidates_shows_where_it_is_and_what_is_found_of_it() -> None:
+    cluster = shop()
+    split = cluster.objects[SPLITS][0]
+    split["spec"] |= {
+        "strategy": {"type": "ABTest"},
+        "candidates": [
+            {"name": "xgb", "modelDeployment": "fraud-xgb", "weight": 20},
+            {"name": "mlp", "modelDeployment": "fraud-mlp", "weight": 30},
+        ],
+    }
+    split["status"] |= {
+        "candidates": [
+            {"name": "xgb", "revision": "fraud-xgb-1", "phase": "Progressing", "weight": 20, "step": 0},
+            {"name": "mlp", "revision": "fraud-mlp-1", "phase": "Waiting", "weight": 0, "step": 0},
+        ],
+        "weights": [{"revision": STABLE, "weight": 80}, {"revision": "fraud-xgb-1", "weight": 20}],
+        "watch": {"revision": CANDIDATE},
+        "analysis": [
+            {"revision": name, "policy": "guard", "metric": "errors", "verdict": "Undecided", "message": "0.5%"}
+            for name in ("fraud-xgb-1", "fraud-mlp-1")
+        ],
+    }
+    text = drawn(cluster)
+    for words in (
+        "xgb  fraud-xgb-1  Progressing  step 1 of 1: weight 20%",
+        "mlp  fraud-mlp-1  Waiting  step 1 of 1: weight 30%",
+        " 20%  fraud-xgb-1  candidate",
+        f"  0%  {CANDIDATE}  kept",
+        "errors of fraud-xgb-1  Undecided  0.5%",
+    ):
+        assert words in text, text
+
+
 def test_what_is_not_ready_says_why() -> None:
     message = "no ModelDeployment named fraud; create it or change spec.stable.modelDeployment"
     stalled = condition("True", "ModelDeploymentNotFound", message, type_="Stalled")

@@ -51,6 +51,10 @@ SplitName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the Traf
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.1, max=600, help="Seconds to wait for the operator's answer.")
 ]
+CandidateName = Annotated[
+    str | None,
+    typer.Option("--candidate", metavar="CANDIDATE", help="One of several candidates, by its name in spec."),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the operator's answer.")]
 
 
@@ -145,6 +149,7 @@ def _command(
     wait: bool,
     timeout: float,
     full: bool = False,
+    candidate: str | None = None,
     revision: str | None = None,
     alarm: str | None = None,
     plural: str = SPLITS,
@@ -161,6 +166,7 @@ def _command(
             by=live.who() or getpass.getuser(),
             at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             full=full,
+            candidate=candidate,
             revision=revision,
             alarm=alarm,
         )
@@ -181,13 +187,14 @@ def promote(
     name: SplitName,
     *,
     full: Annotated[bool, typer.Option("--full", help="Skip the remaining steps and go to 100% at once.")] = False,
+    candidate: CandidateName = None,
     wait: Wait = True,
     timeout: Timeout = 10.0,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Open the pause at which a rollout waits."""
+    """Open the pause at which a rollout waits; make a candidate of an A/B test or a shadow the stable revision."""
     _command(
         Verb.PROMOTE,
         name,
@@ -195,6 +202,7 @@ def promote(
         wait=wait,
         timeout=timeout,
         full=full,
+        candidate=candidate,
     )
 
 
@@ -202,14 +210,47 @@ def promote(
 def abort(
     name: SplitName,
     *,
+    candidate: CandidateName = None,
     wait: Wait = True,
     timeout: Timeout = 10.0,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Take the candidate back: its weight goes to 0 and it is remembered as rejected."""
-    _command(Verb.ABORT, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+    """Take candidates back, which are remembered as rejected; or give up going back to an older revision."""
+    _command(
+        Verb.ABORT,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        candidate=candidate,
+    )
+
+
+@app.command()
+def rollback(
+    name: SplitName,
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="REVISION", help="Any kept revision. Default: the one before the last promotion."),
+    ] = None,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Go back to an older revision: its pods start first, then all traffic moves. Ends what is on trial."""
+    _command(
+        Verb.ROLLBACK,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        revision=to,
+    )
 
 
 @app.command()
@@ -223,7 +264,7 @@ def retry(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Forget a rejection, so that the revision is tried again."""
+    """Forget a rejection, so that the revision is tried again; wait once more for one that has failed to start."""
     _command(
         Verb.RETRY,
         name,
@@ -238,6 +279,7 @@ def retry(
 def pause(
     name: SplitName,
     *,
+    candidate: CandidateName = None,
     wait: Wait = True,
     timeout: Timeout = 10.0,
     namespace: Namespace = None,
@@ -245,13 +287,21 @@ def pause(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Hold a rollout at its present weight. Policies still take a bad candidate back."""
-    _command(Verb.PAUSE, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+    _command(
+        Verb.PAUSE,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        candidate=candidate,
+    )
 
 
 @app.command()
 def resume(
     name: SplitName,
     *,
+    candidate: CandidateName = None,
     wait: Wait = True,
     timeout: Timeout = 10.0,
     namespace: Namespace = None,
@@ -259,7 +309,14 @@ def resume(
     kubeconfig: Kubeconfig = None,
 ) -> None:
     """Let a rollout go on that a person has paused."""
-    _command(Verb.RESUME, name, cluster=lambda: _connect(kubeconfig, context, namespace), wait=wait, timeout=timeout)
+    _command(
+        Verb.RESUME,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        candidate=candidate,
+    )
 
 
 @app.command()

@@ -19,6 +19,7 @@ class Verb(StrEnum):
     RETRY = "retry"
     PAUSE = "pause"
     RESUME = "resume"
+    ROLLBACK = "rollback"
     ACK = "ack"
 
 
@@ -31,6 +32,7 @@ class Command:
     by: str
     at: str
     full: bool = False
+    candidate: str | None = None
     revision: str | None = None
     alarm: str | None = None
 
@@ -39,10 +41,8 @@ class Command:
         wire: dict[str, str | bool] = {"verb": self.verb.value, "id": self.id, "by": self.by, "at": self.at}
         if self.full:
             wire["full"] = True
-        if self.revision is not None:
-            wire["revision"] = self.revision
-        if self.alarm is not None:
-            wire["alarm"] = self.alarm
+        named = {"candidate": self.candidate, "revision": self.revision, "alarm": self.alarm}
+        wire |= {field: value for field, value in named.items() if value is not None}
         return json.dumps(wire, separators=(",", ":"))
 
 

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from penstock_cli.spans import instant, short
 from penstock_cli.views import (
+    CandidateView,
     CommandView,
     EndpointView,
     FindingView,
@@ -17,8 +18,8 @@ from penstock_cli.views import (
     World,
 )
 from penstock_cli.wire import Wire, items, name_of, part, text, whole
-from penstock_operator.api.v1alpha1.traffic_split import Strategy
-from penstock_operator.core.schedule import steps_of
+from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
+from penstock_operator.core.tactics import tactics_of
 
 _WORST_FIRST = ("Fail", "Error", "NoData", "Undecided", "Pass")
 
@@ -102,11 +103,13 @@ def _split_revisions(split: Wire, deployment: Wire) -> tuple[RevisionView, ...]:
     latest = text(part(deployment, "status"), "latestRevision")
     if latest:
         roles[latest] = "rejected" if latest in rejected else "latest"
+    for way_back in ("watch", "returning"):
+        roles[text(part(status, way_back), "revision")] = "kept"
     for entry in items(status, "candidates"):
         roles[text(entry, "revision")] = "candidate"
     roles[text(status, "stableRevision")] = "stable"
     roles.pop("", None)
-    order = ("stable", "candidate", "latest", "rejected", "draining")
+    order = ("stable", "candidate", "kept", "latest", "rejected", "draining")
     views = []
     for name in sorted(roles, key=lambda name: (order.index(roles[name]), name)):
         entry = {"name": name, **known.get(name, {})}
@@ -148,25 +151,39 @@ def _readiness(kind: str, wire: Wire) -> Readiness:
 
 def _rollout(split: Wire, *, now: datetime) -> RolloutView:
     status = part(split, "status")
-    steps = _steps(split)
-    candidate = next(iter(items(status, "candidates")), None)
-    index = whole(candidate, "step") if candidate else -1
+    candidates = tuple(_candidate(split, entry, now=now) for entry in items(status, "candidates"))
+    first = next(iter(candidates), None)
     return RolloutView(
         phase=text(status, "phase") or "Unknown",
-        step=index + 1,
-        steps=len(steps),
-        doing=_doing(steps[index], candidate, now=now) if candidate and index < len(steps) else "",
+        step=first.step if first else 0,
+        steps=first.steps if first else len(_steps(split, "")),
+        doing=first.doing if first else "",
         verdict=text(status, "verdict"),
+        candidates=candidates,
     )
 
 
-def _steps(split: Wire) -> list[Wire]:
-    """Return the steps as people write them, also where a rule makes them."""
+def _candidate(split: Wire, entry: Wire, *, now: datetime) -> CandidateView:
+    steps, index = _steps(split, text(entry, "name")), whole(entry, "step")
+    return CandidateView(
+        name=text(entry, "name"),
+        revision=text(entry, "revision"),
+        phase=text(entry, "phase") or text(part(split, "status"), "phase"),
+        weight=whole(entry, "weight"),
+        realised_share=entry.get("realisedShare"),
+        step=index + 1,
+        steps=len(steps),
+        doing=_doing(steps[index], entry, now=now) if index < len(steps) else "",
+    )
+
+
+def _steps(split: Wire, candidate: str) -> list[Wire]:
+    """Return the steps of a candidate as people write them, also where a rule makes them."""
     try:
-        strategy = Strategy.parse(part(split, "spec", "strategy"))
+        tactics = tactics_of(TrafficSplitSpec.parse(part(split, "spec")))
     except ValidationError:
         return []  # an object of a newer version; the rest of it can still be shown
-    return [step.to_wire() for step in steps_of(strategy)]
+    return [step.to_wire() for step in tactics.steps_for(candidate)]
 
 
 def _doing(step: Wire, candidate: Wire, *, now: datetime) -> str:
@@ -187,6 +204,7 @@ def _doing(step: Wire, candidate: Wire, *, now: datetime) -> str:
 def _findings(status: Wire) -> tuple[FindingView, ...]:
     views = [
         FindingView(
+            revision=text(entry, "revision"),
             policy=text(entry, "policy"),
             metric=text(entry, "metric"),
             verdict=text(entry, "verdict"),

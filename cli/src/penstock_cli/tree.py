@@ -8,10 +8,10 @@ from rich.text import Text
 from rich.tree import Tree
 
 from penstock_cli.spans import instant, short
-from penstock_cli.views import EndpointView, FindingView, Readiness, RevisionView
+from penstock_cli.views import CandidateView, EndpointView, FindingView, Readiness, RevisionView
 
 _GOOD = frozenset({"Pass", "True", "Promoted", "Serving", "Ready", "Idle"})
-_BAD = frozenset({"Fail", "Error", "False", "RolledBack", "Aborted", "Failed", "Rejected", "Stalled"})
+_BAD = frozenset({"Fail", "Error", "False", "RolledBack", "Aborted", "Failed", "Rejected", "Stalled", "Lost"})
 _HISTORY_SHOWN = 3
 
 
@@ -41,7 +41,7 @@ def _endpoint(view: EndpointView, *, now: datetime) -> Tree:
         _add_revision(revisions, revision)
     if not view.revisions:
         revisions.add(Text("none", style="dim"))
-    for finding in _sorted_policies(view.findings):
+    for finding in _sorted_policies(view):
         tree.add(finding)
     _add_readiness(tree, view.readiness)
     _add_past(tree, view, now=now)
@@ -52,10 +52,18 @@ def _add_rollout(tree: Tree, view: EndpointView) -> None:
     rollout = view.rollout
     assert rollout is not None
     line = Text.assemble("split  ", _styled(rollout.phase))
-    if rollout.step:
-        line.append(f"  step {rollout.step} of {rollout.steps}")
-        line.append(f": {rollout.doing}" if rollout.doing else "")
-    tree.add(line)
+    if len(rollout.candidates) == 1:
+        line.append(_place(rollout.candidates[0]))
+    node = tree.add(line)
+    if len(rollout.candidates) > 1:
+        for candidate in rollout.candidates:
+            words = Text.assemble((candidate.name, "bold"), f"  {candidate.revision}  ", _styled(candidate.phase))
+            node.add(words.append(_place(candidate)))
+
+
+def _place(candidate: CandidateView) -> str:
+    words = f"  step {candidate.step} of {candidate.steps}"
+    return f"{words}: {candidate.doing}" if candidate.doing else words
 
 
 def _add_revision(tree: Tree, revision: RevisionView) -> None:
@@ -74,12 +82,14 @@ def _add_revision(tree: Tree, revision: RevisionView) -> None:
         node.add(Text(f"{revision.reason}: {revision.message}"))
 
 
-def _sorted_policies(findings: Sequence[FindingView]) -> list[RenderableType]:
-    """One branch for each policy, with its metrics below, worst first."""
+def _sorted_policies(view: EndpointView) -> list[RenderableType]:
+    """One branch for each policy, with its metrics below, worst first; of several candidates each says of whom."""
     branches: dict[str, Tree] = {}
-    for finding in findings:
+    several = len({finding.revision for finding in view.findings}) > 1
+    for finding in view.findings:
         branch = branches.setdefault(finding.policy, Tree(f"policy {finding.policy}"))
-        branch.add(Text.assemble(f"{finding.metric}  ", _styled(finding.verdict), f"  {_numbers(finding)}"))
+        of = f" of {finding.revision}" if several else ""
+        branch.add(Text.assemble(f"{finding.metric}{of}  ", _styled(finding.verdict), f"  {_numbers(finding)}"))
     return list(branches.values())
 
 

@@ -41,8 +41,9 @@ class RevisionView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingView:
-    """What one metric of one policy says of the candidate."""
+    """What one metric of one policy says of a candidate."""
 
+    revision: str
     policy: str
     metric: str
     verdict: str
@@ -52,14 +53,29 @@ class FindingView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateView:
+    """Where one candidate is. ``step`` counts from 1; ``weight`` is what it should have, in percent."""
+
+    name: str
+    revision: str
+    phase: str
+    weight: int
+    realised_share: float | None
+    step: int
+    steps: int
+    doing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutView:
-    """Where a rollout is. ``step`` counts from 1, and is 0 when no candidate is under way."""
+    """Where a rollout is. ``step`` is the first candidate's, and 0 when none is under way."""
 
     phase: str
     step: int
     steps: int
     doing: str
     verdict: str
+    candidates: tuple[CandidateView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
