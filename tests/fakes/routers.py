@@ -98,6 +98,8 @@ class FakeRouterStats:
         self.requests_per_second = 100.0
         self.matched_per_second = 0.0
         self.behaviours: defaultdict[str, Behaviour] = defaultdict(Behaviour)
+        self.really: dict[str, int] = {}
+        """Weights by revision that routers follow whatever they were told and have acknowledged."""
         self.unreachable: set[str] = set()
         self.cold: set[str] = set()
         self.reads = 0
@@ -125,7 +127,8 @@ class FakeRouterStats:
         matched = self.matched_per_second * elapsed / len(pods)
         for pod, route in itertools.product(pods, routes):
             for backend in route.backends:
-                self._count((pod.name, route.split, "spread", backend.revision), each * backend.weight / 100)
+                weight = self.really.get(backend.revision, backend.weight)
+                self._count((pod.name, route.split, "spread", backend.revision), each * weight / 100)
             for mirror in route.mirrors:
                 self._count((pod.name, route.split, "mirrored", mirror.revision), each * mirror.percent / 100)
             for match in route.matches:

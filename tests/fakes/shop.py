@@ -16,6 +16,7 @@ from tests.fakes.routers import FakeRouter, FakeRouterStats
 
 from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
+from penstock_operator.core.audit import AuditEntry
 from penstock_operator.core.fanout import affected
 from penstock_operator.core.manifests.router import RouterSettings
 from penstock_operator.core.manifests.serving_pod import ServingImage
@@ -71,6 +72,7 @@ class Shop:
         self.letters = FakeLetterBox()
         self.trainer = FakeTrainer()
         self.acknowledgements = 0
+        self.audit: list[AuditEntry] = []
         self._later: list[tuple[float, int, ObjectRef]] = []
         self._order = itertools.count()
         self._reconcilers: dict[Kind, _Reconciler] = {}
@@ -94,6 +96,7 @@ class Shop:
                 measuring=Measuring(
                     sources={"Prometheus": self.source, "Web": self.source}, clock=clock, monotonic=clock.monotonic
                 ),
+                audit=self,
                 tick_seconds=TICK_SECONDS,
                 monotonic=clock.monotonic,
             ),
@@ -122,6 +125,10 @@ class Shop:
         """Count it; in memory it takes no time."""
         assert seconds == 0
         self.acknowledgements += 1
+
+    def record(self, entry: AuditEntry) -> None:
+        """Keep the entry of the audit log."""
+        self.audit.append(entry)
 
     def alerted(self, namespace: str, policy: str, metric: str) -> None:
         """Keep the alert."""

@@ -17,10 +17,12 @@ from kubernetes.aio.config import ConfigException
 from penstock_operator import app
 from penstock_operator.adapters import leader_endpoint, log
 from penstock_operator.adapters.api_client import ApiClient, load_access
+from penstock_operator.adapters.audit import LogAudit
 from penstock_operator.adapters.cache import ObjectCache
 from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.adapters.events import EventRecorder
 from penstock_operator.adapters.guarded_http import guarded_session
+from penstock_operator.adapters.judge_metrics import JudgeMetrics
 from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesCluster
 from penstock_operator.adapters.lease import KubernetesLease
 from penstock_operator.adapters.metrics import Metrics
@@ -102,6 +104,7 @@ async def _run(settings: Settings) -> int:
     metrics.registry.register(drift)
     heartbeat = Heartbeat()
     cache = ObjectCache()
+    metrics.registry.register(JudgeMetrics(lambda: cache.every(Kind.TRAFFIC_SPLIT)))
     ops = OpsServer(
         host=_bind_address(settings).strip("[]"),
         port=settings.ops_port,
@@ -129,7 +132,7 @@ async def _run(settings: Settings) -> int:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         outside = await stack.enter_async_context(guarded_session())
         secrets_of_people = SecretReader(client, account=f"{settings.operator_namespace}:{_ACCOUNT}")
-        postman = Postman(outside, secrets_of_people, observer=metrics)
+        postman = Postman(outside, secrets_of_people, observer=metrics, hosts=settings.webhook_hosts)
         reconcilers = build_reconcilers(
             settings=settings,
             cluster=cluster,
@@ -220,6 +223,7 @@ def build_reconcilers(
             observer=observer,
             comparing=Comparing(cluster=cluster, pods=pods, monotonic=time.monotonic),
             measuring=Measuring(sources=sources, clock=clock, monotonic=time.monotonic),
+            audit=LogAudit(),
             tick_seconds=settings.tick_seconds,
             monotonic=time.monotonic,
         ),

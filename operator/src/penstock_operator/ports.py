@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from penstock_operator.core.audit import AuditEntry
 from penstock_operator.core.gateway import Attachment, Parent
 from penstock_operator.core.letters import Delivery, Letter
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
@@ -174,6 +175,13 @@ class DriftObserver(Protocol):
 
     def watched(self, policy: ObjectRef, sights: "Sequence[Sight]") -> None:
         """All that a policy knows now; it knows nothing more of what is not in it."""
+
+
+class AuditLog(Protocol):
+    """Keeps who moved traffic, for people who must account for it."""
+
+    def record(self, entry: AuditEntry) -> None:
+        """Take one entry; never raises."""
 
 
 class Clock(Protocol):

@@ -34,12 +34,11 @@ def test_on_the_way_up_stable_keeps_what_the_candidate_cannot_carry() -> None:
 
 def test_on_the_way_back_the_candidate_keeps_for_a_while_what_stable_cannot_carry() -> None:
     pods = four({"old": 1, "new": 4})
-    back = {"old": 100, "new": 0}
     seen, running = [], {"old": 25, "new": 75}
-    while running["old"] < 100:
-        running = within_capacity(back, running=running, pods=pods, stable="old")
+    for waited in (0, 0, 10, 20, 20, 29):
+        running = within_capacity({"old": 100}, running=running, pods=pods, stable="old", waited_seconds=waited)
         seen.append(running["old"])
-    assert seen == [34, 46, 62, 83, 100]
+    assert seen == [25, 25, 50, 75, 100, 100], "who has three quarters gets the rest"
 
 
 def test_the_last_few_percent_come_back_at_once_even_to_a_stable_revision_with_too_few_pods() -> None:
@@ -100,13 +99,12 @@ def test_weights_always_sum_to_100_and_candidates_never_get_more_than_is_carried
 
 
 @given(before=CUTS, ready=READY, full=st.integers(1, 10))
-def test_the_way_back_ends_after_a_few_looks_wherever_stable_has_a_ready_pod(
+def test_the_way_back_ends_after_half_a_minute_wherever_stable_has_a_ready_pod(
     before: list[int], ready: dict[str, int], full: int
 ) -> None:
-    running, pods = shares(before), Pods(ready=ready | {"old": max(1, ready["old"])}, full=full)
-    for _ in range(14):
-        running = within_capacity({"old": 100}, running=running, pods=pods, stable="old")
-    assert {name: weight for name, weight in running.items() if weight} == {"old": 100}
+    pods = Pods(ready=ready | {"old": max(1, ready["old"])}, full=full)
+    given = within_capacity({"old": 100}, running=shares(before), pods=pods, stable="old", waited_seconds=30)
+    assert {name: weight for name, weight in given.items() if weight} == {"old": 100}
 
 
 def test_what_all_requests_need_is_what_stable_wants_or_less_where_nobody_has_so_many() -> None:

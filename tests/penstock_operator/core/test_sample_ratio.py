@@ -67,9 +67,9 @@ def test_one_stray_request_where_none_is_meant_proves_nothing() -> None:
     assert not judge_shares(settled(weights), weights, [{"old": 999, "new": 1}]).mismatch
 
 
-def test_the_tick_in_which_weights_changed_does_not_count() -> None:
+def test_the_ticks_that_come_with_a_change_of_weights_do_not_count() -> None:
     before = judge_shares(settled(STEP), STEP, [{"old": 900, "new": 100}])
-    changed = judge_shares(before, {"old": 50, "new": 50}, [{"old": 900, "new": 100}])
+    changed = judge_shares(before, {"old": 50, "new": 50}, [{"old": 900, "new": 100}] * 3)
     assert not changed.mismatch
     assert changed.realised == {}
     after = judge_shares(changed, {"old": 50, "new": 50}, [{"old": 503, "new": 497}])
@@ -79,6 +79,7 @@ def test_the_tick_in_which_weights_changed_does_not_count() -> None:
 def test_no_requests_are_no_evidence() -> None:
     state = judge_shares(settled(STEP), STEP, [{}, {"old": 0, "new": 0}])
     assert state == settled(STEP)
+    assert judge_shares(judge_shares(None, STEP, []), STEP, [{"old": 0, "new": 100}]).mismatch == "", "the first one"
     assert state.realised == {}
 
 

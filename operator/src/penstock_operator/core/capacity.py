@@ -9,6 +9,10 @@ _ALL = 100
 #: A revision that lacks fewer of its pods than this share carries everything, as a Deployment in a rolling update does
 #: (its maxUnavailable is 25% too). Otherwise one pod that is moved to another node would hold a rollback up.
 _MAY_LACK = 0.25
+#: Who has so much of the traffic gets the rest too: it is a third more at most.
+_NEARLY_ALL = 75
+#: How long a candidate that was taken back may keep traffic because stable has too few pods.
+_PATIENCE_SECONDS = 30.0
 
 
 def carried_percent(*, ready: int, full: int) -> int:
@@ -60,15 +64,15 @@ class Pods:
 
 
 def within_capacity(
-    intended: Mapping[str, int], *, running: Mapping[str, int], pods: Pods, stable: str
+    intended: Mapping[str, int], *, running: Mapping[str, int], pods: Pods, stable: str, waited_seconds: float = 0.0
 ) -> dict[str, int]:
     """Return the weights nearest to ``intended`` that ready pods can carry. They sum to 100 as well.
 
     ``running`` are the weights that the routers run now.
 
     On the way up stable keeps what a candidate cannot carry. On the way back the candidate keeps what stable cannot
-    carry, but only for a while: at each look stable gets a third more than it has, so that a few looks are enough
-    wherever it has any ready pod. A revision on its way back never gets more than it has.
+    carry, but not for long: ``waited_seconds`` after the decision stable gets more and more all the same, and all of it
+    after 30, wherever it has any ready pod. A revision on its way back never gets more than it has.
 
     >>> up = {"old": 50, "new": 50}
     >>> within_capacity(up, running={"old": 95, "new": 5}, pods=Pods(ready={"old": 4, "new": 1}, full=4), stable="old")
@@ -80,7 +84,7 @@ def within_capacity(
     """
     carried = {name: pods.carry(name) for name in {*intended, *running, stable}}
     if pods.ready.get(stable, 0) > 0:
-        carried[stable] = min(_ALL, max(carried[stable], -(-running.get(stable, 0) * 4 // 3)))
+        carried[stable] = _stretched(carried[stable], running=running.get(stable, 0), waited_seconds=waited_seconds)
     given = {name: min(weight, carried[name]) for name, weight in sorted(intended.items())}
     rest = _ALL - sum(given.values())
     # Stable first: what is taken back must not wait longer than it has to.
@@ -93,6 +97,13 @@ def within_capacity(
     # Nobody can carry the rest; an overloaded pod of what is proven still answers some of it.
     given[stable] = given.get(stable, 0) + rest
     return dict(sorted(given.items()))
+
+
+def _stretched(carried: int, *, running: int, waited_seconds: float) -> int:
+    """Return what stable gets at most on the way back: errors of a bad candidate weigh more than a busy pod."""
+    if running >= _NEARLY_ALL:
+        return _ALL
+    return min(_ALL, carried + round((_ALL - carried) * waited_seconds / _PATIENCE_SECONDS))
 
 
 def shortage(intended: Mapping[str, int], *, pods: Pods, stable: str) -> str:

@@ -36,6 +36,8 @@ class Reason(StrEnum):
     WAITING_FOR_ROUTERS = "WaitingForRouters"
     ROUTER_REJECTED = "RouterRejected"
     ROUTERS_ACKNOWLEDGED = "RoutersAcknowledged"
+    SPLIT_MISMATCH = "SplitMismatch"
+    INVALID_FREEZE = "InvalidFreeze"
     GATEWAY_NOT_ENABLED = "GatewayNotEnabled"
     GATEWAY_API_MISSING = "GatewayApiMissing"
     UNSUPPORTED_BY_GATEWAY = "UnsupportedByGateway"

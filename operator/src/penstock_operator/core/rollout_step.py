@@ -118,7 +118,8 @@ def _progress(rollout: Rollout, candidate: Candidate, tactics: Tactics, world: W
     ):
         return Decision(rollout=enter_step(rollout, candidate.name, steps, 0))  # somebody changed its weight
     if not _acknowledged(rollout, world) or candidate.step_started_at is None:
-        return Decision(rollout=rollout, holding=f"waiting until every router acknowledges {candidate.weight}%")
+        unheard = f"waiting until every router acknowledges {candidate.weight}%"
+        return Decision(rollout=rollout, holding=world.shortage or unheard)
     if world.mismatch:
         return Decision(rollout=rollout, holding=world.mismatch)
     index = position(candidate, steps)

@@ -46,24 +46,27 @@ def judge_shares(
     """Return what is known of the shares after more ticks, each the requests of one tick by revision.
 
     ``intended``: the weights in percent that every router has acknowledged. Other weights than before begin the test
-    afresh, without their first tick: requests of the time before are in it. Leave out what weights do not decide:
-    do not ask while sticky keys or header matches choose, nor about revisions that only get copies.
+    afresh, without the ticks that come with them: requests of the time before are in those. Leave out what weights do
+    not decide: do not ask while sticky keys choose, nor about revisions that only get copies.
 
     The evidence is an e-process: however often one looks, and whatever the traffic does, honest routers are blamed in
     at most one of 10,000 cases. It is against "the share is off by at most a tenth": likelihood ratios, multiplied over
     ticks, averaged over the revisions, both directions and a few guesses.
     After a mismatch the test begins anew, and twice as many requests that are spread right end it.
 
-    >>> honest = judge_shares(None, {"old": 90, "new": 10}, [{}, {"old": 911, "new": 89}, {"old": 893, "new": 107}])
+    >>> step = {"old": 75, "new": 25}
+    >>> begun = judge_shares(None, step, [{"old": 190, "new": 10}])
+    >>> honest = judge_shares(begun, step, [{"old": 77, "new": 23}, {"old": 74, "new": 26}])
     >>> honest.mismatch, honest.realised["new"]
-    ('', 0.098)
-    >>> stuck = judge_shares(None, {"old": 75, "new": 25}, [{}, {"old": 95, "new": 5}])
-    >>> stuck.mismatch
+    ('', 0.245)
+    >>> judge_shares(begun, step, [{"old": 95, "new": 5}]).mismatch
     'new should have 25% and has 5.0% (5 of 100 requests)'
     """
     state = before if before is not None and before.intended == intended else _fresh(intended)
+    if not state.settled:
+        return replace(state, settled=any(True for _ in ticks))
     for tick in ticks:
-        state = _after(state, tick) if state.settled else replace(state, settled=True)
+        state = _after(state, tick)
     return state
 
 

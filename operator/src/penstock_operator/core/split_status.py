@@ -12,6 +12,7 @@ from penstock_operator.core.phases import Phase
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_status import rollout_to_wire
 from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.traffic_split import Problem
 from penstock_operator.core.trial import PolicyView
 
@@ -41,6 +42,10 @@ class Report:
     evidence: Mapping[str, Any] | None = None
     verdict: str | None = None
     command: Mapping[str, Any] | None = None
+    commands: Sequence[Mapping[str, Any]] = ()
+    """The last commands, newest first."""
+    shares: SampleRatio | None = None
+    """Where requests really went at these weights; None where weights do not decide, or nothing is on trial."""
 
 
 def split_status(report: Report, *, now: float) -> dict[str, Any]:
@@ -53,6 +58,9 @@ def split_status(report: Report, *, now: float) -> dict[str, Any]:
         "endpoint": endpoint_url(metadata["name"], metadata["namespace"], report.model_name),
         "conditions": _conditions(report, now=now),
     }
+    for candidate in status.get("candidates", ()):
+        if (share := _realised(report, candidate)) is not None:
+            candidate["realisedShare"] = share
     if report.address is not None:
         status["clusterIP"] = report.address
     if report.weights:
@@ -67,7 +75,21 @@ def split_status(report: Report, *, now: float) -> dict[str, Any]:
         status["verdict"] = report.verdict
     if report.command is not None:
         status["lastCommand"] = dict(report.command)
+    if report.commands:
+        status["commands"] = [dict(command) for command in report.commands]
     return status
+
+
+def _realised(report: Report, candidate: Mapping[str, Any]) -> float | None:
+    """Return the share that a candidate really got at its weight, or the one last told before a restart."""
+    shares, revision = report.shares, candidate["revision"]
+    if shares is None or shares.intended != report.weights:
+        return None
+    if revision in shares.realised:
+        return round(shares.realised[revision], 4)
+    live = report.split.get("status", {}).get("candidates", ())
+    same = (entry for entry in live if all(entry.get(key) == candidate[key] for key in ("revision", "step", "weight")))
+    return next((entry.get("realisedShare") for entry in same), None)
 
 
 def blocked_status(split: Manifest, problem: Problem, *, now: float) -> dict[str, Any]:
@@ -127,6 +149,8 @@ def _programmed(report: Report) -> tuple[bool, Reason, str]:
         return False, Reason.WAITING_FOR_ROUTERS, f"no acknowledgement from {', '.join(sorted(told.missing))}"
     if not report.weights:
         return False, Reason.WAITING_FOR_ROUTERS, "the routers are resolving the stable revision"
+    if report.shares is not None and report.shares.mismatch:
+        return False, Reason.SPLIT_MISMATCH, f"requests do not go as the weights say: {report.shares.mismatch}"
     return True, Reason.ROUTERS_ACKNOWLEDGED, f"all {len(told.acknowledged)} routers run these weights"
 
 

@@ -161,16 +161,18 @@ def split_route(
     ready: Collection[str],
     request_timeout_seconds: float,
     grpc: bool,
+    weights: Mapping[str, int] | None = None,
 ) -> SplitRoute | None:
     """Return what the routers are asked for a split, or None before there is a stable revision.
 
     ``grpc``: whether calls of gRPC are led too; a pod that does not take them refuses them.
+    ``weights``: what ready pods can carry of the rollout's weights, where that is less.
 
     A candidate that waits is in it with weight 0 as soon as it is one of ``ready``, the revisions with ready pods: the
     routers know and check it before it gets traffic. Not earlier, because a name without an address is remembered as
     such by the cluster's DNS for some seconds. Without a ``spec`` that can be read, weights alone decide.
     """
-    weights = rollout.weights
+    weights = rollout.weights if weights is None else weights
     if not weights:
         return None
     known = {name: weight for name, weight in weights.items() if weight or name in ready or name == rollout.stable}

@@ -63,6 +63,9 @@ class World:
     mismatch: str = ""
     """Where requests do not go as the weights say; empty while they do."""
 
+    shortage: str = ""
+    """Which candidate has too few ready pods for its weight; empty where none has."""
+
     def state_of(self, revision: str) -> RevisionState:
         """Return how a revision is; one that no ModelDeployment knows has no pods."""
         return self.revisions.get(revision, RevisionState(ready=0, wanted=1))

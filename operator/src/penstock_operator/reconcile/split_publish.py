@@ -1,8 +1,9 @@
 """Brings what was decided to the routers of a namespace, and clients to the routers."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from penstock_operator.core.capacity import Pods, within_capacity
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.difference import differs
 from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_address, endpoint_service, endpoint_write
@@ -24,10 +25,14 @@ _UNKNOWN_TIMEOUT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Who runs what was published; ``told`` is None where there is nobody to ask. ``problem``: what cannot be done."""
+    """Who runs what was published; ``told`` is None where there is nobody to ask. ``problem``: what cannot be done.
+
+    ``weights`` are those that were published: what ready pods can carry of what is meant.
+    """
 
     told: Acknowledgement | None = None
     problem: Problem | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
 
 
 class Publisher:
@@ -61,8 +66,9 @@ class Publisher:
         ref = ObjectRef(kind=Kind.SERVICE, namespace=look.namespace, name=look.name)
         return endpoint_address(self._cluster.get(ref), look.status.get("clusterIP"))
 
-    async def publish(self, look: Look, rollout: Rollout) -> Published:
+    async def publish(self, look: Look, rollout: Rollout, *, now: float) -> Published:
         """Bring a rollout to the routers."""
+        weights = _carried(look, rollout, now)
         route = split_route(
             namespace=look.namespace,
             split=look.name,
@@ -72,15 +78,16 @@ class Publisher:
             ready=[name for name, state in look.revisions.items() if state.ready],
             request_timeout_seconds=request_timeout_seconds(tuple(look.targets.values())),
             grpc=look.grpc,
+            weights=weights,
         )
         if route is None:
             return Published()
         problem = await self._router.publish(look.manifest, route)
         started = self._monotonic()
         told = await self._router.acknowledged(look.ref, timeout_seconds=_ACKNOWLEDGE_SECONDS)
-        if told is not None and told.complete and look.weights and rollout.weights != look.weights:
+        if told is not None and told.complete and look.weights and weights != look.weights:
             self._observer.weights_acknowledged(self._monotonic() - started)
-        return Published(told=told, problem=problem)
+        return Published(told=told, problem=problem, weights=weights)
 
     async def publish_as_it_was(self, ref: ObjectRef, manifest: Manifest) -> None:
         """Let the routers go on with what the status of a split says that may not act."""
@@ -99,3 +106,17 @@ class Publisher:
         )
         if route is not None:
             await self._router.publish(manifest, route)
+
+
+def _carried(look: Look, rollout: Rollout, now: float) -> dict[str, int]:
+    """Return the weights of a rollout as far as ready pods can carry them."""
+    if rollout.stable is None:
+        return {}
+    decided_at = rollout.history[0].finished_at if rollout.history else now
+    return within_capacity(
+        rollout.weights,
+        running=look.weights,
+        pods=Pods.seen(look.revisions, rollout.stable),
+        stable=rollout.stable,
+        waited_seconds=max(0.0, now - decided_at),
+    )

@@ -10,6 +10,7 @@ from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.split_status import Report, blocked_status, split_status
 from penstock_operator.core.traffic_split import Problem
 from penstock_operator.core.trial import SEVERITY, Trial
@@ -18,6 +19,8 @@ from penstock_operator.reconcile.execute import report
 from penstock_operator.reconcile.routing import SplitRouter
 from penstock_operator.reconcile.split_look import Look
 from penstock_operator.reconcile.split_trials import analysis_of, evidence_of
+
+_COMMANDS_LIMIT = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,13 @@ class Turn:
     """By revision."""
     command: Mapping[str, Any] | None = None
     obstacle: Problem | None = None
+    shares: SampleRatio | None = None
+    """Where requests really went; None where that is not tested."""
+
+    @property
+    def answered(self) -> Mapping[str, Any] | None:
+        """The command that was answered at this look, if there was one."""
+        return self.command if self.command != self.look.status.get("lastCommand") else None
 
 
 class Reporter:
@@ -68,6 +78,8 @@ class Reporter:
                 verdict=_verdict(turn) if analysis or not begun else None,
                 obstacle=turn.obstacle or look.competition.problem,
                 command=turn.command,
+                commands=_commands(turn),
+                shares=turn.shares,
             ),
             now=turn.now,
         )
@@ -80,6 +92,13 @@ class Reporter:
         event = EventRecord(type="Warning", reason=problem.reason.value, message=problem.message)
         status = blocked_status(manifest, problem, now=now)
         await report(self._cluster, manifest, status, () if known else (event,))
+
+
+def _commands(turn: Turn) -> list[Mapping[str, Any]]:
+    """Return the last commands, so that none is carried out again that somebody applies once more."""
+    before = turn.look.status.get("commands", ())
+    answered = turn.answered
+    return [*([answered] if answered is not None and answered["verb"] else []), *before][:_COMMANDS_LIMIT]
 
 
 def _begun(before: Rollout, after: Rollout) -> frozenset[str]:

@@ -1,35 +1,48 @@
 """Reconciles a TrafficSplit: observe, judge, decide, publish, report."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
+from penstock_operator.core.audit import audit_entries
+from penstock_operator.core.capacity import Pods, shortage
 from penstock_operator.core.commands import InvalidCommand, carry_out, parse_command
-from penstock_operator.core.conditions import timestamp
+from penstock_operator.core.conditions import Reason, timestamp
 from penstock_operator.core.demands import with_demands
+from penstock_operator.core.freeze import Freeze, freeze_at
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.phases import ON_TRIAL, Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout import advance
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.traffic_split import Problem
 from penstock_operator.core.trial import Trial
 from penstock_operator.core.world import World
-from penstock_operator.ports import Clock, Cluster, RolloutObserver
+from penstock_operator.ports import AuditLog, Clock, Cluster, RolloutObserver
 from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.routing import SplitRouter
 from penstock_operator.reconcile.split_look import Look, look_at
 from penstock_operator.reconcile.split_publish import Published, Publisher
 from penstock_operator.reconcile.split_report import Reporter, Turn
+from penstock_operator.reconcile.split_shares import Shares
 from penstock_operator.reconcile.split_trials import Trials, on_trial
 
 #: While routers resolve a revision, look often: each look is one small read.
 _WARMING_SECONDS = 0.5
 #: While somebody has to mend something, look again even if no event comes.
 _OBSTACLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """What the routers' counters have shown at one look: trials by revision, and where requests really went."""
+
+    trials: dict[str, Trial]
+    shares: SampleRatio | None
 
 
 class TrafficSplitReconciler:
@@ -44,6 +57,7 @@ class TrafficSplitReconciler:
         observer: RolloutObserver,
         comparing: Comparing,
         measuring: Measuring,
+        audit: AuditLog,
         tick_seconds: float,
         monotonic: Callable[[], float],
     ) -> None:
@@ -53,6 +67,8 @@ class TrafficSplitReconciler:
         self._publisher = Publisher(cluster=cluster, router=router, observer=observer, monotonic=monotonic)
         self._reporter = Reporter(cluster=cluster, router=router)
         self._trials = Trials(comparing, measuring)
+        self._shares = Shares()
+        self._audit = audit
         self._tick_seconds = tick_seconds
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
@@ -70,38 +86,53 @@ class TrafficSplitReconciler:
     async def _act(self, ref: ObjectRef, look: Look) -> float | None:
         now = self._clock.now()
         obstacle = await self._router.prepare(look.manifest)
-        world = _world(look, now)
+        freeze = freeze_at(look.spec.freeze, now)
+        world = _world(look, freeze, now)
         commanded, command, events = _command(look, world)
-        trials, world = await self._observe(ref, replace(look, rollout=commanded), world)
+        seen, world = await self._observe(ref, replace(look, rollout=commanded), world)
         decision = advance(commanded, look.tactics, world).after(*events)
-        turn = Turn(look=look, decision=decision, trials=trials, command=command, now=now, obstacle=obstacle)
+        obstacle = obstacle or _unreadable(freeze)
+        turn = Turn(
+            look=look,
+            decision=decision,
+            trials=seen.trials,
+            shares=seen.shares,
+            command=command,
+            now=now,
+            obstacle=obstacle,
+        )
         published = await self._publish(ref, turn)
         told, weights, stable = published.told, look.weights, decision.rollout.stable
         if told is not None and told.complete and (weights or stable in self._router.warm(ref)):
             # The first time, the endpoint moves to the routers with this write: not before they can answer.
-            weights = decision.rollout.weights
+            weights = dict(published.weights)
         if weights and look.deployment["metadata"]["name"] != ref.name:
             obstacle = await self._publisher.ensure_endpoint(look) or obstacle
         turn = replace(turn, obstacle=obstacle or published.problem)
         await self._write(ref, turn, told, weights)
+        self._account(turn)
         again = self._again(decision.rollout, world, told, weights)
         return min(again or _OBSTACLE_SECONDS, _OBSTACLE_SECONDS) if turn.obstacle else again
 
-    async def _observe(self, ref: ObjectRef, look: Look, world: World) -> tuple[dict[str, Trial], World]:
+    async def _observe(self, ref: ObjectRef, look: Look, world: World) -> tuple[_Seen, World]:
         """Read the routers where that can decide something, and judge what they counted."""
         rollout = look.rollout
         judged = on_trial(rollout)
         if judged or rollout.candidates or rollout.returning is not None or not look.weights:
             age = self._tick_seconds * 0.9 if judged else _WARMING_SECONDS * 0.9
             await self._router.refresh(ref, max_age_seconds=age)
-        trials = self._trials.judge(ref, look, self._router.take(ref)) if judged else {}
+        ticks = self._router.take(ref) if judged else ()
+        trials = self._trials.judge(ref, look, ticks) if judged else {}
+        shares = self._shares.judge(ref, look, ticks, judged=judged)
         found = {name: trial.findings for name, trial in trials.items() if trial.findings is not None}
         if look.spec.policies and judged:
             at_stake = [candidate.revision for candidate in rollout.candidates]
             at_stake += [rollout.stable] if rollout.watch is not None and rollout.stable is not None else []
             policies = self._cluster.list(Kind.DRIFT_POLICY, ref.namespace)
             found = with_demands(found, policies, look.spec.policies, at_stake)
-        return trials, replace(world, warm=self._router.warm(ref), findings=found)
+        told = f"requests do not go as the weights say: {shares.mismatch}" if shares and shares.mismatch else ""
+        seen = _Seen(trials=trials, shares=shares)
+        return seen, replace(world, warm=self._router.warm(ref), findings=found, mismatch=told)
 
     async def _publish(self, ref: ObjectRef, turn: Turn) -> Published:
         """Bring the weights to the routers.
@@ -113,7 +144,7 @@ class TrafficSplitReconciler:
         if _raises(look.rollout, decision.rollout):
             unsaid = replace(turn, decision=replace(decision, events=()))
             await self._write(ref, unsaid, None, look.weights)
-        return await self._publisher.publish(look, decision.rollout)
+        return await self._publisher.publish(look, decision.rollout, now=turn.now)
 
     async def _write(
         self, ref: ObjectRef, turn: Turn, told: Acknowledgement | None, weights: Mapping[str, int]
@@ -129,6 +160,8 @@ class TrafficSplitReconciler:
             return None  # an event of the ModelDeployment comes when it is ready
         if told is None or not told.complete or not weights or rollout.phase is Phase.RETURNING:
             return _WARMING_SECONDS
+        if any(weights.get(name, 0) != weight for name, weight in rollout.weights.items()):
+            return self._tick_seconds  # ready pods carry no more yet
         phases = {candidate.phase for candidate in rollout.candidates}
         if Phase.WAITING in phases and not world.frozen:
             return _WARMING_SECONDS
@@ -143,11 +176,32 @@ class TrafficSplitReconciler:
     async def _leave(self, ref: ObjectRef) -> float | None:
         """Let the routers go on for a deleted split until nobody is led to them any more."""
         self._trials.forget(ref)
+        self._shares.forget(ref)
         return await self._router.withdraw(ref)
 
+    def _account(self, turn: Turn) -> None:
+        """Tell the audit log what is in status now: a look that is done again has nothing to tell."""
+        look = turn.look
+        for entry in audit_entries(
+            look.rollout,
+            turn.decision.rollout,
+            namespace=look.namespace,
+            split=look.name,
+            now=turn.now,
+            command=turn.answered,
+        ):
+            self._audit.record(entry)
 
-def _world(look: Look, now: float) -> World:
+
+def _unreadable(freeze: Freeze | None) -> Problem | None:
+    """Return what somebody has to mend of the freeze windows."""
+    return Problem(reason=Reason.INVALID_FREEZE, message=freeze.error) if freeze is not None and freeze.error else None
+
+
+def _world(look: Look, freeze: Freeze | None, now: float) -> World:
     """Return what is seen without asking the routers."""
+    stable = look.rollout.stable
+    pods = Pods.seen(look.revisions, stable) if stable is not None else None
     return World(
         now=now,
         wanted=look.competition.wanted,
@@ -156,6 +210,8 @@ def _world(look: Look, now: float) -> World:
         acknowledged=look.weights,
         warm=frozenset(),
         judged=bool(look.spec.policies),
+        frozen=freeze.message if freeze is not None else "",
+        shortage=shortage(look.rollout.weights, pods=pods, stable=stable) if pods is not None and stable else "",
     )
 
 
@@ -175,7 +231,7 @@ def _command(look: Look, world: World) -> tuple[Rollout, Mapping[str, Any] | Non
         done = last.get("id", "") if last else ""
         refusal = {"id": done, "verb": "", "by": "", "at": timestamp(world.now), "outcome": answer}
         return look.rollout, refusal, (EventRecord(type="Warning", reason="CommandRefused", message=answer),)
-    if last and last.get("id") == command.id:
+    if command.id in {last.get("id") if last else None, *(entry["id"] for entry in look.status.get("commands", ()))}:
         return look.rollout, last, ()
     outcome = carry_out(command, look.rollout, look.tactics, world)
     answered = {
