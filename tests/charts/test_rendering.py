@@ -24,6 +24,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         "metrics.dashboard.enabled=true",
         "imagePullSecrets[0].name=registry",
         "router.imagePullSecrets={registry}",
+        "operator.webhookHosts={alerts.example.com,.monitoring.svc}",
         "operator.podLabels.team=platform",
         "operator.podAnnotations.note=x",
         "operator.nodeSelector.disk=ssd",

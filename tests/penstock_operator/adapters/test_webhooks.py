@@ -53,7 +53,7 @@ class Safe:
 class Office:
     """A postman at work, with a clock that the test moves."""
 
-    def __init__(self, *, loopback: bool = True) -> None:
+    def __init__(self, *, loopback: bool = True, hosts: tuple[str, ...] = ()) -> None:
         self.seconds = 0.0
         self.counted: list[bool] = []
         self.changed = asyncio.Event()
@@ -65,6 +65,7 @@ class Office:
             observer=self,
             now=lambda: START + self.seconds,
             monotonic=lambda: self.seconds,
+            hosts=hosts,
             loopback=loopback,
             timeout_seconds=0.3,
         )
@@ -248,6 +249,29 @@ async def test_where_secrets_live_nothing_is_sent(address: str, said: str) -> No
     await office.close()
     assert delivery is not None
     assert said in delivery.message
+
+
+@pytest.mark.parametrize(
+    ("hosts", "arrived"),
+    [
+        pytest.param((), True, id="no list"),
+        pytest.param(("127.0.0.1",), True, id="the host"),
+        pytest.param((".0.0.1",), True, id="all below"),
+        pytest.param(("27.0.0.1", "alerts.example.com"), False, id="others"),
+    ],
+)
+async def test_only_listed_hosts_are_sent_to(
+    endpoint: Endpoint, url: str, hosts: tuple[str, ...], *, arrived: bool
+) -> None:
+    office = Office(hosts=hosts)
+    sent = letter(url, alert())
+    office.postman.hold(POLICY, {"alerts": sent})
+    delivery = await office.after(0, sent, 1)
+    await office.close()
+    assert delivery is not None
+    assert delivery.arrived == arrived
+    assert len(endpoint.received) == arrived
+    assert arrived or "this operator sends nothing to 127.0.0.1" in delivery.message
 
 
 async def test_credentials_go_along_and_are_shown_nowhere(

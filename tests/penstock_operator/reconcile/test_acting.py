@@ -284,6 +284,18 @@ async def test_an_acknowledged_alarm_is_told_as_ended_and_stays_to_be_seen() -> 
     assert [event.reason for _, event in desk.cluster.events] == ["InputDrift", "CommandReceived"]
 
 
+async def test_every_deed_is_a_line_of_the_audit_log_once(caplog: pytest.LogCaptureFixture) -> None:
+    desk = Desk(**RETRAINS)
+    with caplog.at_level("INFO", logger="penstock.audit"):
+        for _ in range(3):
+            await desk.look(alarm())
+    told = [
+        {key: getattr(line, key) for key in ("verb", "by", "namespace", "id", "outcome")} for line in caplog.records
+    ]
+    common = {"by": "policy/guard", "namespace": "shop", "id": "fraud-1-w7", "outcome": "PSI 0.31 over 18234 rows"}
+    assert told == [{"verb": "retrain", **common}, {"verb": "alert", **common}]
+
+
 async def test_a_look_at_an_unchanged_world_changes_nothing() -> None:
     desk = Desk(**RETRAINS, alert={"webhook": WEBHOOK})
     for _ in range(4):

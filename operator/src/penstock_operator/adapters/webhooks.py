@@ -5,7 +5,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -60,7 +60,8 @@ class Postman:
     """Implements the LetterBox port.
 
     A try that fails is repeated after 1 s, then 2, 4 and so on up to 5 minutes, with jitter. At most 8 are under way at
-    the same time; one endpoint that hangs holds up nobody else's for longer than a timeout.
+    the same time; one endpoint that hangs holds up nobody else's for longer than a timeout. ``hosts``, where there are
+    any, are all that is sent to.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Postman:
         observer: DeliveryObserver,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        hosts: Sequence[str] = (),
         loopback: bool = False,
         timeout_seconds: float = _TIMEOUT_SECONDS,
     ) -> None:
@@ -79,6 +81,7 @@ class Postman:
         self._observer = observer
         self._now = now
         self._monotonic = monotonic
+        self._hosts = tuple(host.lower() for host in hosts)
         self._loopback = loopback
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._boxes: dict[Key, _Box] = {}
@@ -167,7 +170,10 @@ class Postman:
         """Send once; return what went wrong, in words that hold nothing secret and nothing of the answer."""
         try:
             url = urlsplit(letter.url)
-            check_host(url.hostname or "", loopback=self._loopback)
+            host = url.hostname or ""
+            if not self._is_allowed(host):
+                return f"this operator sends nothing to {host}; whoever runs it may add it to operator.webhookHosts"
+            check_host(host, loopback=self._loopback)
             opened = Credentials()
             if letter.secret_name is not None:
                 opened = await self._secrets.credentials(letter.namespace, letter.secret_name)
@@ -176,6 +182,12 @@ class Postman:
             return str(error)
         except ValueError:
             return "the url cannot be read; write http(s)://host/path"
+
+    def _is_allowed(self, host: str) -> bool:
+        """Return whether a host is one of those that may be sent to; an entry with a leading dot means all below it."""
+        return not self._hosts or any(
+            host == one or (one.startswith(".") and host.endswith(one)) for one in self._hosts
+        )
 
     async def _post(self, letter: Letter, opened: Credentials) -> str | None:
         headers = {**opened.headers, "Content-Type": "application/json", "Idempotency-Key": letter.id}

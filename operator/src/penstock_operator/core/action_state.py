@@ -93,6 +93,20 @@ class Done:
     alarm: Alarm
     dry_run: bool = False
 
+    def to_audit(self, namespace: str, policy: str) -> dict[str, Any]:
+        """Return the line of the audit log."""
+        told = _done_to_wire(self)
+        return {
+            "time": told.pop("at"),
+            "namespace": namespace,
+            "policy": policy,
+            "verb": told.pop("action").lower(),
+            "id": told.pop("window", ""),
+            "by": f"policy/{policy}",
+            "outcome": told.pop("message", ""),
+            **told,
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionState:

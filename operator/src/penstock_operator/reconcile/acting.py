@@ -1,5 +1,6 @@
 """Does what follows from the alarms of a policy, and tells how that goes."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -35,6 +36,8 @@ from penstock_operator.core.retraining import (
 )
 from penstock_operator.ports import ActionObserver, Cluster, LetterBox, RequestRejected, Trainer
 
+#: Where the operator tells who did what, whatever the log level is.
+_AUDIT = logging.getLogger("penstock.audit")
 _ALERTS = "alerts"
 #: How soon to look again: at once where something is to be begun, often while an answer is awaited, else now and then.
 _AT_ONCE_SECONDS = 0.01
@@ -127,9 +130,10 @@ class Actor:
         )
 
     def count(self, case: Case, acted: Acted) -> None:
-        """Count what was decided, once the status that tells it is written."""
+        """Count what was decided and write it into the audit log, once the status that tells it is written."""
         metadata = case.policy["metadata"]
         for done in acted.news:
+            _AUDIT.info("audit", extra=done.to_audit(metadata["namespace"], metadata["name"]))
             self._observer.acted(metadata["namespace"], metadata["name"], done.deed.value, dry_run=done.dry_run)
             if done.deed.value == "Alert" and not done.dry_run:
                 self._observer.alerted(metadata["namespace"], metadata["name"], _counted(done.alarm))
