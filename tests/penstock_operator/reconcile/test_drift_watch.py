@@ -409,3 +409,38 @@ async def test_an_estimate_below_what_was_asked_for_needs_no_labels(shop: Shop, 
     healthy = shop.condition(DP, "guard", "Healthy")
     assert (healthy["status"], healthy["reason"]) == ("False", "PerformanceBreached")
     assert re.match(r"estimated accuracy (49|5\d)% ± 1\.\d% over 3200 rows, limit 60%", healthy["message"])
+
+
+async def test_a_candidate_that_answers_otherwise_on_the_same_traffic_is_taken_back(
+    shop: Shop, traffic: Traffic
+) -> None:
+    asked = policy(
+        target={"name": "fraud"},
+        actions=[{"signals": ["Outputs"], "when": "AttributableToRevision", "do": ["Rollback", "Alert"]}],
+    )
+    shop.apply(DP, "guard", asked)
+    steps = [{"weight": 50, "hold": "2h"}, {"weight": 100}]
+    split = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": steps}, "policies": ["guard"]}
+    shop.apply(TS, "fraud", split)
+    await shop.run(5)
+    stable = traffic.serve()
+    shop.apply(MD, "fraud", {**model(2), "replicas": 2})
+    await shop.settle()
+    latest = shop.status(MD, "fraud")["latestRevision"]
+    await shop.run(60, until=lambda: bool(shop.status(TS, "fraud")["candidates"][0]["weight"]))
+    names = [pod["metadata"]["name"] for pod in shop.cluster.list(Kind.POD, "shop", {REVISION: latest})]
+    for name in names:
+        shop.serving.pods[name] = CountingPod(traffic.profile)
+    candidate = [shop.serving.pods[name] for name in names]
+    await shop.run(PROFILE_SECONDS)
+    assert {one["role"] for one in shop.status(DP, "guard")["targets"]} == {"Stable", "Candidate"}
+    for _ in range(8):
+        for pod in (*stable, *candidate):
+            answered = dict(rows(traffic.rng, WINDOW // 2))
+            if pod in candidate:
+                answered["score"] = answered["score"] ** 4
+            pod.now = shop.clock.now()
+            pod.serve(answered)
+        await shop.run(PROFILE_SECONDS)
+    rejected = shop.status(TS, "fraud")["rejected"]
+    assert [(one["revision"], one["by"]) for one in rejected] == [(latest, "guard/outputs/score")]
