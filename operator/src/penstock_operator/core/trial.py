@@ -28,6 +28,7 @@ _DIGITS = 6
 _SHARES = (ErrorRateAgainstStable, ErrorRateAgainstLimit, DisagreementAgainstLimit)
 #: The judge's form of a policy's metric, or None.
 Terms = Callable[[str, MetricSpec], Metric | None]
+Budget = Callable[[DriftPolicySpec], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,11 +100,14 @@ def judge_policies(
     readings: Mapping[str, Reading],
     stands: Mapping[str, dict[str, Any]] | None = None,
     terms: Terms = lambda _, metric: metric_of(metric),
+    budget: Budget = lambda spec: spec.false_alarms.per_rollout,
+    steady: bool = False,
 ) -> Trial:
     """Return what all policies say after some ticks; ``evidence`` of the result are the states by ``policy/metric``.
 
     ``terms`` gives the judge's form of a metric, or None where it cannot be judged now. ``stands``: what was said last
-    of metrics that need the stable, for when it has no traffic.
+    of metrics that need the stable, for when it has no traffic. ``budget``: a policy's false alarms; with ``steady``
+    they are for each tick of unbounded time, and evidence is an e-detector's.
     """
     # All policies of a split together take back no more healthy candidates than one alone may.
     able = [policy.spec for policy in policies if policy.spec is not None]
@@ -123,7 +127,8 @@ def judge_policies(
             [metric for metric in found.values() if metric is not None],
             kept,
             ticks=[replace(tick, readings=_readings_of(policy.name, policy.spec, readings, tick)) for tick in ticks],
-            share=share,
+            budget=budget(policy.spec) * share,
+            steady=steady,
         )
         states.update(after)
         for metric in policy.spec.metrics:
@@ -166,13 +171,13 @@ def _judge_policy(
     kept: Mapping[str, Any],
     *,
     ticks: Sequence[Tick],
-    share: float,
+    budget: float,
+    steady: bool,
 ) -> tuple[Mapping[str, Judgement], dict[str, Any]]:
     states: Mapping[str, EvidenceState] = {
-        metric.name: _state(metric, kept.get(f"{name}/{metric.name}")) for metric in metrics
+        metric.name: _state(metric, kept.get(f"{name}/{metric.name}"), steady=steady) for metric in metrics
     }
     judgements: Mapping[str, Judgement] = {}
-    budget = spec.false_alarms.per_rollout * share
     idle = {metric.name for metric in spec.metrics if metric.dry_run and not spec.dry_run}
     for tick in ticks:
         judged = judge_all(metrics, states, tick, false_alarms_per_rollout=budget, dry_run=idle)
@@ -190,12 +195,13 @@ def _readings_of(policy: str, spec: DriftPolicySpec, readings: Mapping[str, Read
     return {name: reading for name, reading in told if reading is not None}
 
 
-def _state(metric: Metric, wire: Any) -> EvidenceState:
+def _state(metric: Metric, wire: Any, *, steady: bool) -> EvidenceState:
     try:
-        return EvidenceState.from_json(wire, metric)
+        state = EvidenceState.from_json(wire, metric)
     except EvidenceRefused:
         # The first tick, a metric that was redefined, or an operator of another version: start afresh.
-        return EvidenceState.fresh(metric)
+        return EvidenceState.fresh(metric, steady=steady)
+    return state if state.steady is steady else EvidenceState.fresh(metric, steady=steady)
 
 
 def _arm(counts: RevisionCounts | None) -> ArmCounts | None:

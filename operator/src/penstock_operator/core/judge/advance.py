@@ -14,7 +14,9 @@ def advance(state: EvidenceState, *, worse: Sequence[Sequence[float]], better: S
         state,
         ticks=state.ticks + 1,
         against=tuple(
-            eprocess.advance_with_restarts(logs, factors, state.ticks)
+            eprocess.advance_detector(logs, factors)
+            if state.steady
+            else eprocess.advance_with_restarts(logs, factors, state.ticks)
             for logs, factors in zip(before, worse, strict=True)
         ),
         in_favour=eprocess.advance_capped(state.in_favour, better),
@@ -22,7 +24,9 @@ def advance(state: EvidenceState, *, worse: Sequence[Sequence[float]], better: S
 
 
 def evidence_against(state: EvidenceState) -> float:
-    """Return the evidence that the candidate is worse than tolerated; 1 means none either way."""
+    """Return the evidence that the candidate is worse than tolerated; 1 means none either way, in steady state 0."""
+    if state.steady:
+        return eprocess.detector_evidence(state.against)
     return eprocess.restarting_evidence(state.against, state.ticks)
 
 

@@ -16,6 +16,8 @@ DISPLAY_MAX = 1e12
 _START_SCALE = 0.3
 #: Old evidence for a candidate is kept up to this many times what passes, so that it cannot outvote what comes later.
 _ACCEPTANCE_HEADROOM = 50.0
+#: What a detector shows at most. Healthy traffic brings it down from there below any limit within minutes.
+_DETECTOR_CAP = 1e9
 #: Digits after the point of kept logarithms. The state is rounded when it is made, so that what is written into
 #: status and read back is the very same state.
 _DIGITS = 6
@@ -51,6 +53,25 @@ def restarting_evidence(logs: Sequence[Sequence[float]], ticks: int) -> float:
     if not wealths:
         return 1.0
     return min(DISPLAY_MAX, sum(wealths) / len(wealths) + unstarted_mass(ticks))
+
+
+def advance_detector(logs: Sequence[float], log_factors: Sequence[float]) -> tuple[float, ...]:
+    """Return the log of each guess's e-detector after one more tick; ``logs`` is () before the first.
+
+    M' = (M + 1) * factor: a bet of 1 begins at every tick, and all of them are added up (Shiryaev-Roberts; Shin, Ramdas
+    and Rinaldo 2024). While nothing is wrong, M less the number of ticks gains nothing on average, so the mean time
+    until M reaches A is at least A ticks, for ever. It is cut at a cap, so that it comes down soon after the cause is
+    gone.
+    """
+    cap = round(math.log(_DETECTOR_CAP), _DIGITS)
+    before = tuple(_log_add(log, 0.0) for log in logs) or (0.0,) * len(log_factors)
+    return tuple(round(min(cap, log + factor), _DIGITS) for log, factor in zip(before, log_factors, strict=True))
+
+
+def detector_evidence(logs: Sequence[Sequence[float]]) -> float:
+    """Return the mean over all guesses of all ``logs``; 0 before the first tick."""
+    wealths = [_bounded_exp(log) for guesses in logs for log in guesses]
+    return min(DISPLAY_MAX, sum(wealths) / len(wealths)) if wealths else 0.0
 
 
 def advance_capped(logs: Sequence[float], log_factors: Sequence[float]) -> tuple[float, ...]:

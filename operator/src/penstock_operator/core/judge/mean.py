@@ -5,7 +5,13 @@ from dataclasses import replace
 from penstock_operator.core.judge.counts import Reading
 from penstock_operator.core.judge.latency import CannotJudge
 from penstock_operator.core.judge.metrics import MeanAgainstLimit, MeanMetric
-from penstock_operator.core.judge.series import Pair, evidence_of_all, followed_by, restarting_evidence
+from penstock_operator.core.judge.series import (
+    Pair,
+    detector_evidence,
+    evidence_of_all,
+    followed_by,
+    restarting_evidence,
+)
 from penstock_operator.core.judge.state import ArmTotals, EvidenceState, kept_log
 
 
@@ -21,10 +27,11 @@ def advanced(metric: MeanMetric, state: EvidenceState, reading: Reading) -> Evid
     )
     if series.pending:
         return counted  # evidence moves with whole batches
+    evidence = detector_evidence if state.steady else restarting_evidence
     return replace(
         counted,
         ticks=state.ticks + 1,
-        against=((kept_log(restarting_evidence(series, lambda pair: _worse(metric, pair))),),),
+        against=((kept_log(evidence(series, lambda pair: _worse(metric, pair))),),),
         in_favour=(kept_log(evidence_of_all(series, lambda pair: _good(metric, pair))),),
     )
 

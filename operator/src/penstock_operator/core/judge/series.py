@@ -75,6 +75,11 @@ def restarting_evidence(series: Series, difference: Callable[[Pair], float]) -> 
     return min(DISPLAY_MAX, total)
 
 
+def detector_evidence(series: Series, difference: Callable[[Pair], float]) -> float:
+    """Return the e-detector of the mean of ``difference``: the evidence from every kept start, added up."""
+    return min(DISPLAY_MAX, sum(_from_the_end([difference(batch) for batch in series.batches])))
+
+
 def evidence_of_all(series: Series, difference: Callable[[Pair], float]) -> float:
     """Return the evidence that the mean of ``difference`` over all kept batches is above 0."""
     ends = _from_the_end([difference(batch) for batch in series.batches])

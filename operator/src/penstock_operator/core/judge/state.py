@@ -50,6 +50,7 @@ class EvidenceState:
     ``le`` and ``comparisons``: the histogram's edges in seconds and which of them are compared; frozen once chosen,
     so that no tick is judged by a choice that it had a part in.
     ``series``: the readings of a mean; its ``against`` and ``in_favour`` then hold one number each, what they come to.
+    ``steady``: ``against`` is an e-detector's and not an e-process's.
     """
 
     definition: str
@@ -62,11 +63,12 @@ class EvidenceState:
     le: tuple[float, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
     series: Series = NO_SERIES
+    steady: bool = False
 
     @classmethod
-    def fresh(cls, metric: Metric) -> Self:
-        """Return the state before the first tick."""
-        return cls(definition=definition_of(metric))
+    def fresh(cls, metric: Metric, *, steady: bool = False) -> Self:
+        """Return the state before the first tick; ``steady`` for what is watched over unbounded time."""
+        return cls(definition=definition_of(metric), steady=steady)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as JSON types; ``from_json`` gives back an equal state."""
@@ -82,6 +84,8 @@ class EvidenceState:
             "le": list(self.le),
             "comparisons": [[each.candidate, each.stable, each.share] for each in self.comparisons],
         }
+        if self.steady:
+            wire["steady"] = True
         return wire | ({"series": _series_to_json(self.series)} if self.series != NO_SERIES else {})
 
     @classmethod
@@ -112,6 +116,7 @@ class EvidenceState:
                     for candidate, stable, share in data["comparisons"]
                 ),
                 series=_series_from_json(data.get("series", {})),
+                steady=data.get("steady") is True,
             )
             state._require_fitting_shapes(metric)
         except (KeyError, TypeError, ValueError) as error:
