@@ -1,9 +1,8 @@
 """Serving pods as processes on loopback, and small models for them."""
 
-import asyncio
 import os
+import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from onnx import ModelProto, helper
@@ -32,20 +31,20 @@ class Servers:
     def __init__(self, folder: Path, *, grpc: bool = False) -> None:
         self._folder = folder
         self.grpc_port = free_port() if grpc else None
-        self._processes: list[asyncio.subprocess.Process] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
         self.port, self.management_port = free_port(), free_port()
         self.cluster = FakeCluster()
 
-    async def start(self, revision: str, address: str, model: ModelProto, *, weight: int) -> Backend:
+    def start(self, revision: str, address: str, model: ModelProto, *, weight: int) -> Backend:
         path = self._folder / f"{revision}.onnx"
         path.write_bytes(model.SerializeToString())
         grpc_port = "off" if self.grpc_port is None else str(self.grpc_port)
         ports = ("--port", str(self.port), "--management-port", str(self.management_port), "--grpc-port", grpc_port)
         self._processes.append(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "penstock_server", str(path), "--name", "fraud", "--host", address, *ports),
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL,
+            subprocess.Popen(
+                (sys.executable, "-m", "penstock_server", str(path), "--name", "fraud", "--host", address, *ports),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
                 env={**os.environ, "PENSTOCK_TERMINATION_LOG": str(self._folder / "last-words")},
             )
         )
@@ -64,8 +63,7 @@ class Servers:
         )
         return Backend(revision=revision, host=address, port=self.port, grpc_port=self.grpc_port, weight=weight)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         for process in self._processes:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            process.kill()
+            process.wait()

@@ -232,7 +232,7 @@ class Rig:
         assert (await self.acknowledged()).complete
         await self.healthy(*(backend.revision for route in routes for backend in route.backends if backend.weight))
 
-    async def healthy(self, *revisions: str) -> None:
+    async def healthy(self, *revisions: str, seconds: float = 10) -> None:
         async def all_healthy() -> bool:
             samples = [await self.counters(router) for router in self.routers]
             return all(
@@ -241,7 +241,7 @@ class Rig:
                 for revision in revisions
             )
 
-        await until(all_healthy)
+        await until(all_healthy, seconds)
 
     async def counters(self, router: RouterProcess | None = None) -> dict[tuple[str, str], RevisionCounters]:
         router = router or self.routers[0]

@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -20,11 +20,25 @@ _READY = "/inference.GRPCInferenceService/ServerReady"
 _INFER = "/inference.GRPCInferenceService/ModelInfer"
 
 
-@pytest.fixture
-async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
-    servers = Servers(tmp_path, grpc=True)
-    yield servers
-    await servers.stop()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Two:
+    """Two revisions; a test gives them weights."""
+
+    stable: Backend
+    candidate: Backend
+
+    def weighed(self, weight: int) -> tuple[Backend, Backend]:
+        return replace(self.stable, weight=100 - weight), replace(self.candidate, weight=weight)
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
+    servers = Servers(tmp_path_factory.mktemp("models"), grpc=True)
+    yield Two(
+        stable=servers.start("fraud-a", "127.0.0.2", plus(1), weight=100),
+        candidate=servers.start("fraud-b", "127.0.0.3", plus(2), weight=0),
+    )
+    servers.stop()
 
 
 def _as_it_is(body: bytes) -> bytes:
@@ -63,24 +77,15 @@ async def sample(rig: Rig) -> RouterSample:
     return read
 
 
-async def two(rig: Rig, servers: Servers, weight: int) -> tuple[Backend, Backend]:
-    stable = await servers.start("fraud-a", "127.0.0.2", plus(1), weight=100 - weight)
-    candidate = await servers.start("fraud-b", "127.0.0.3", plus(2), weight=weight)
-    await rig.router()
-    return stable, candidate
-
-
 async def serve(rig: Rig, *backends: Backend, **more: Any) -> None:
+    await rig.router()
     rig.publish(rig.route(*backends, **more))
     assert (await rig.acknowledged()).complete
-    async with asyncio.timeout(30):
-        await rig.healthy(*(backend.revision for backend in backends))
+    await rig.healthy(*(backend.revision for backend in backends), seconds=60)
 
 
-async def test_calls_are_spread_by_weight_and_counted_with_requests_of_http(
-    rig: Rig, servers: Servers, client: Client
-) -> None:
-    await serve(rig, *await two(rig, servers, 25))
+async def test_calls_are_spread_by_weight_and_counted_with_requests_of_http(rig: Rig, two: Two, client: Client) -> None:
+    await serve(rig, *two.weighed(25))
     ended = [await client.call(_READY) for _ in range(400)]
     assert {code for code, _ in ended} == {grpc.StatusCode.OK}
     answered = Counter(revision for _, revision in ended)
@@ -99,8 +104,8 @@ async def _latencies(rig: Rig, wanted: int) -> bool:
     return sum(sum(found.latency.counts) for found in (await sample(rig)).counters.values()) == wanted
 
 
-async def test_a_call_that_fails_is_an_error_of_its_revision(rig: Rig, servers: Servers, client: Client) -> None:
-    await serve(rig, *await two(rig, servers, 0))
+async def test_a_call_that_fails_is_an_error_of_its_revision(rig: Rig, two: Two, client: Client) -> None:
+    await serve(rig, *two.weighed(0))
     codes = [(await client.call(_INFER, b""))[0] for _ in range(3)]
     assert grpc.StatusCode.OK not in codes
     assert (await client.call(_READY))[0] is grpc.StatusCode.OK
@@ -108,20 +113,18 @@ async def test_a_call_that_fails_is_an_error_of_its_revision(rig: Rig, servers: 
     assert (counted.requests, counted.errors) == (4, 3)
 
 
-async def test_a_revision_that_refuses_calls_is_charged(rig: Rig, servers: Servers, client: Client) -> None:
-    stable, _ = await two(rig, servers, 0)
-    silent = Backend(revision="fraud-a", host=stable.host, port=stable.port, weight=100, grpc_port=free_port())
-    await serve(rig, silent)
+async def test_a_revision_that_refuses_calls_is_charged(rig: Rig, two: Two, client: Client) -> None:
+    await serve(rig, replace(two.stable, grpc_port=free_port()))
     code, revision = await client.call(_READY)
     assert (code, revision) == (grpc.StatusCode.UNAVAILABLE, "fraud-a")
     counted = (await sample(rig)).counters["fraud", "fraud-a"]
     assert (counted.requests, counted.errors) == (1, 1)
 
 
-async def test_matches_are_for_calls_too_and_copies_are_not(rig: Rig, servers: Servers, client: Client) -> None:
+async def test_matches_are_for_calls_too_and_copies_are_not(rig: Rig, two: Two, client: Client) -> None:
     matches = (HeaderMatch(header="x-beta", kind=MatchKind.PRESENT, revision="fraud-b"),)
     mirrors = (Mirror(revision="fraud-b", percent=100),)
-    await serve(rig, *await two(rig, servers, 0), matches=matches, mirrors=mirrors)
+    await serve(rig, *two.weighed(0), matches=matches, mirrors=mirrors)
     assert await client.call(_READY, x_beta="yes") == (grpc.StatusCode.OK, "fraud-b")
     assert await client.call(_READY) == (grpc.StatusCode.OK, "fraud-a")
     read = await sample(rig)
@@ -130,18 +133,16 @@ async def test_matches_are_for_calls_too_and_copies_are_not(rig: Rig, servers: S
     assert (read.counters[key].requests, read.matched[key].requests, read.mirrored[key].requests) == (0, 1, 0)
 
 
-async def test_calls_of_what_is_not_led_say_so(rig: Rig, servers: Servers, client: Client) -> None:
-    stable, _ = await two(rig, servers, 0)
-    await serve(rig, stable)
+async def test_calls_of_what_is_not_led_say_so(rig: Rig, two: Two, client: Client) -> None:
+    await serve(rig, two.stable)
     assert (await client.call("/inference.Other/Call"))[0] is grpc.StatusCode.UNIMPLEMENTED
-    without = Backend(revision="fraud-a", host=stable.host, port=stable.port, weight=100)
-    await serve(rig, without)
+    rig.publish(rig.route(replace(two.stable, grpc_port=None)))
+    assert (await rig.acknowledged()).complete
     assert (await client.call(_READY))[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_no_call_fails_while_weights_change(rig: Rig, servers: Servers, client: Client) -> None:
-    stable, candidate = await two(rig, servers, 50)
-    await serve(rig, stable, candidate)
+async def test_no_call_fails_while_weights_change(rig: Rig, two: Two, client: Client) -> None:
+    await serve(rig, *two.weighed(50))
     codes: Counter[grpc.StatusCode] = Counter()
     going = True
 
@@ -151,11 +152,7 @@ async def test_no_call_fails_while_weights_change(rig: Rig, servers: Servers, cl
 
     tasks = [asyncio.create_task(load()) for _ in range(2)]
     for weight in (10, 60, 100, 40, 0):
-        backends = (
-            Backend(revision=one.revision, host=one.host, port=one.port, grpc_port=one.grpc_port, weight=share)
-            for one, share in ((stable, 100 - weight), (candidate, weight))
-        )
-        rig.publish(rig.route(*backends))
+        rig.publish(rig.route(*two.weighed(weight)))
         assert (await rig.acknowledged()).complete
         await asyncio.sleep(0.1)
     going = False

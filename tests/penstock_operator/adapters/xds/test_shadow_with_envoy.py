@@ -1,7 +1,7 @@
 """A shadow from end to end: a real router copies, real servers answer, their answers are compared."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,10 @@ STABLE, SHADOW = "fraud-a", "fraud-b"
 
 
 @pytest.fixture
-async def servers(tmp_path: Path) -> AsyncIterator[Servers]:
+def servers(tmp_path: Path) -> Iterator[Servers]:
     servers = Servers(tmp_path)
     yield servers
-    await servers.stop()
+    servers.stop()
 
 
 async def infer(rig: Rig, value: float) -> Any:
@@ -36,15 +36,14 @@ async def infer(rig: Rig, value: float) -> Any:
 
 async def test_what_a_shadow_answers_otherwise_is_found_on_the_very_requests(rig: Rig, servers: Servers) -> None:
     backends = (
-        await servers.start(STABLE, "127.0.0.2", plus(1), weight=100),
-        await servers.start(SHADOW, "127.0.0.3", plus(3), weight=0),
+        servers.start(STABLE, "127.0.0.2", plus(1), weight=100),
+        servers.start(SHADOW, "127.0.0.3", plus(3), weight=0),
     )
     await rig.router()
     mirrors = (Mirror(revision=SHADOW, percent=100, compare=True),)
     rig.publish(rig.route(*backends, mirrors=mirrors))
     assert (await rig.acknowledged()).complete
-    async with asyncio.timeout(30):
-        await rig.healthy(STABLE, SHADOW)
+    await rig.healthy(STABLE, SHADOW, seconds=60)
     comparing = Comparing(
         cluster=servers.cluster,
         pods=HttpServingPods(rig.client, port=servers.management_port),
