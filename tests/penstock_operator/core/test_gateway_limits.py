@@ -39,6 +39,13 @@ def test_what_an_http_route_can_say_is_not_refused(changes: dict[str, Any]) -> N
     assert unsayable(route(**changes)) is None
 
 
+def test_comparing_the_answers_of_a_shadow_cannot_be_said() -> None:
+    words = unsayable(route(mirrors=(Mirror(revision="fraud-2", percent=20, compare=True),)))
+    assert words is not None
+    assert "spec.shadow.compareOutputs" in words
+    assert "leave out spec.gateway" in words
+
+
 @pytest.mark.parametrize("changes", [matches(*["fraud-1", "fraud-2"] * 8), matches(*["fraud-1"] * 65)])
 def test_more_matches_than_an_http_route_holds_are_refused(changes: tuple[HeaderMatch, ...]) -> None:
     words = unsayable(route(matches=changes))

@@ -29,6 +29,11 @@ def unsayable(route: SplitRoute) -> str | None:
             f"spec.match: an HTTPRoute has at most {RULES_MAX} rules and {MATCHES_MAX} matches, this one would need "
             f"{runs} and {len(route.matches)}; write fewer, or those that lead to the same revision one after the other"
         )
+    if any(mirror.compare for mirror in route.mirrors):
+        return (
+            "spec.shadow.compareOutputs: a Gateway cannot tell pods which request a copy was made of; "
+            "leave it out, or leave out spec.gateway for the built-in routers"
+        )
     if len(route.mirrors) > FILTERS_MAX:
         return f"spec.shadow: an HTTPRoute mirrors to at most {FILTERS_MAX} revisions; declare fewer candidates"
     return None
