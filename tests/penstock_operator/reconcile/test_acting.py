@@ -12,8 +12,9 @@ from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.core.alarms import Alarm
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.ports import RequestRejected
-from penstock_operator.reconcile.acting import Acted, Actor, Case, merged
+from penstock_operator.reconcile.acting import Acted, Actor, merged
 from penstock_operator.reconcile.execute import report
+from penstock_operator.reconcile.policy_case import Case
 
 REF = ObjectRef(kind=Kind.DRIFT_POLICY, namespace="shop", name="guard")
 METRIC = {"name": "errors", "source": "ErrorRate", "against": "Stable"}

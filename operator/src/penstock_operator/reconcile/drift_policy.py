@@ -12,8 +12,9 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.watched import watches
 from penstock_operator.ports import Clock, Cluster
 from penstock_operator.reconcile import watching
-from penstock_operator.reconcile.acting import Actor, Case, merged
+from penstock_operator.reconcile.acting import Actor, merged
 from penstock_operator.reconcile.execute import report
+from penstock_operator.reconcile.policy_case import Case
 from penstock_operator.reconcile.watching import Seen, TrafficWatch
 
 
