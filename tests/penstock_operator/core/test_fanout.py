@@ -54,6 +54,24 @@ def test_a_model_deployment_concerns_itself_and_the_splits_over_it() -> None:
     }
 
 
+def test_a_model_deployment_concerns_the_policies_that_watch_its_traffic() -> None:
+    kinds = {"kind": "ModelDeployment"}
+    by_name = manifest(Kind.DRIFT_POLICY, "named", {"target": {**kinds, "name": "fraud"}})
+    selector = {"matchLabels": {"team": "a"}}
+    by_label = manifest(Kind.DRIFT_POLICY, "labelled", {"target": {**kinds, "selector": selector}})
+    of_a_split = policy("split", "fraud")
+    changed = manifest(Kind.MODEL_DEPLOYMENT, "fraud", labels={"team": "a", "tier": "1"})
+
+    def policies(kind: Kind, _: str) -> Sequence[Manifest]:
+        return [by_name, by_label, of_a_split] if kind is Kind.DRIFT_POLICY else []
+
+    found = {ref.name for ref in affected(Kind.MODEL_DEPLOYMENT, changed, policies) if ref.kind is Kind.DRIFT_POLICY}
+    assert found == {"named", "labelled"}
+    changed["metadata"]["labels"] = {"team": "b"}
+    found = {ref.name for ref in affected(Kind.MODEL_DEPLOYMENT, changed, policies) if ref.kind is Kind.DRIFT_POLICY}
+    assert found == {"named"}
+
+
 def test_a_model_deployment_concerns_the_split_that_has_its_name() -> None:
     changed = manifest(Kind.MODEL_DEPLOYMENT, "second")
     assert names(Kind.MODEL_DEPLOYMENT, changed) == {"ModelDeployment/second", "TrafficSplit/second"}

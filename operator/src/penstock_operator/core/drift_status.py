@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from heapq import nsmallest
 from typing import Any
 
 from penstock_operator.core.alarms import SignalClass
@@ -92,33 +93,33 @@ def _strongest_first(one: Open) -> tuple[float, float, str]:
 
 def signals(sights: Sequence[Sight]) -> list[dict[str, Any]]:
     """Return what the worst signals say: alarms, then columns by how far they have moved."""
-    ranked = sorted(
-        ((key, entry) for sight in sights for key, entry in _entries(sight)),
-        key=lambda pair: pair[0],
-    )
-    return [entry for _, entry in ranked[:SIGNALS_LIMIT]]
+    ranked = (entry for sight in sights for entry in _ranked(sight))
+    return [_entry(sight, what) for _, sight, what in nsmallest(SIGNALS_LIMIT, ranked, key=lambda entry: entry[0])]
 
 
-def _entries(sight: Sight) -> Iterator[tuple[tuple[float, ...], dict[str, Any]]]:
+def _ranked(sight: Sight) -> Iterator[tuple[tuple[float | str, ...], Sight, Open | Seen]]:
+    for one in sight.watch.open.values():
+        yield (0.0, float(_PLACES[one.signal]), *_strongest_first(one)), sight, one
+    for column in sight.watch.columns:
+        if column.described.name not in sight.watch.open and _is_asked(sight, column):
+            yield (1.0, -(column.described.psi_adjusted or 0.0)), sight, column
+
+
+def _entry(sight: Sight, what: Open | Seen) -> dict[str, Any]:
     about = {"modelDeployment": sight.watched.model_deployment, "revision": sight.watched.revision}
-    columns = {one.described.name: one for one in sight.watch.columns}
-    for name, one in sight.watch.open.items():
-        column = columns.get(name)
-        entry = {
-            "name": words.short(name),
-            "verdict": "Fail",
-            **about,
-            **(_numbers(column) if column else {}),
-            **_rounded({"psi": one.evidence.get("psi"), "evidence": one.evidence.get("evidence")}),
-            "since": timestamp(one.since),
-            "message": one.message,
-        }
-        yield (0, _PLACES[one.signal], *_strongest_first(one)[:2]), entry
-    for name, column in columns.items():
-        if name not in sight.watch.open and _is_asked(sight, column):
-            verdict = "NoData" if column.described.psi is None else "Pass"
-            entry = {"name": words.short(name), "verdict": verdict, **about, **_numbers(column)}
-            yield (1, -(column.described.psi_adjusted or 0.0)), entry
+    if isinstance(what, Seen):
+        verdict = "NoData" if what.described.psi is None else "Pass"
+        return {"name": words.short(what.described.name), "verdict": verdict, **about, **_numbers(what)}
+    column = next((one for one in sight.watch.columns if one.described.name == what.name), None)
+    return {
+        "name": words.short(what.name),
+        "verdict": "Fail",
+        **about,
+        **(_numbers(column) if column else {}),
+        **_rounded({"psi": what.evidence.get("psi"), "evidence": what.evidence.get("evidence")}),
+        "since": timestamp(what.since),
+        "message": what.message,
+    }
 
 
 def _is_asked(sight: Sight, column: Seen) -> bool:

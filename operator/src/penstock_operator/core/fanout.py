@@ -50,6 +50,19 @@ def _policies_of_split(_: Kind, manifest: Manifest, listing: Listing) -> Iterato
             yield ref_of(Kind.DRIFT_POLICY, policy)
 
 
+def _policies_of_model_deployment(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
+    """Those that watch its traffic, by name or by label."""
+    metadata = manifest["metadata"]
+    labels = (metadata.get("labels") or {}).items()
+    for policy in listing(Kind.DRIFT_POLICY, metadata["namespace"]):
+        target = _mapping(_mapping(policy.get("spec")).get("target"))
+        wanted = _mapping(_mapping(target.get("selector")).get("matchLabels"))
+        if target.get("kind") == "ModelDeployment" and (
+            target.get("name") == metadata["name"] or (wanted and wanted.items() <= labels)
+        ):
+            yield ref_of(Kind.DRIFT_POLICY, policy)
+
+
 def _splits_of_policy(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
     metadata = manifest["metadata"]
     for split in listing(Kind.TRAFFIC_SPLIT, metadata["namespace"]):
@@ -122,7 +135,7 @@ def _text(value: Any) -> str | None:
 _Rule = Callable[[Kind, Manifest, Listing], Iterator[ObjectRef]]
 
 _RULES: dict[Kind, tuple[_Rule, ...]] = {
-    Kind.MODEL_DEPLOYMENT: (_itself, _splits_of_model_deployment),
+    Kind.MODEL_DEPLOYMENT: (_itself, _splits_of_model_deployment, _policies_of_model_deployment),
     Kind.TRAFFIC_SPLIT: (_itself, _model_deployments_of_split, _rivals_of_split, _policies_of_split),
     Kind.DRIFT_POLICY: (_itself, _splits_of_policy),
 }

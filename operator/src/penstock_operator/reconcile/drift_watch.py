@@ -39,6 +39,7 @@ _WITNESSES = 3
 #: A policy of many models looks at as many as this time allows, and at the rest right afterwards.
 _SLICE_SECONDS = 1.0
 _SLICE_PAUSE_SECONDS = 0.05
+_SLICES = 10
 #: The judge's own budget only bounds the look-back; how rare alarms must be follows from the traffic.
 _RARELY = 1e9
 
@@ -147,8 +148,11 @@ class DriftWatch:
             )
             for one in watched
         )
-        soonest = min(kept.due.values(), default=self._monotonic() + self._interval_seconds)
-        return sights, max(soonest - self._monotonic(), _SLICE_PAUSE_SECONDS)
+        now = self._monotonic()
+        soonest = min(kept.due.values(), default=now + self._interval_seconds)
+        # Few looks at many, not many looks at few: each ends with a status over all.
+        pause = _SLICE_PAUSE_SECONDS if soonest <= now else self._interval_seconds / _SLICES
+        return sights, max(soonest - now, pause)
 
     def _select(self, kept: _Policy, watched: Sequence[Watched], live: Mapping[str, Any]) -> None:
         """Begin what is new, drop what is no more; looks at many are spread over the interval."""
