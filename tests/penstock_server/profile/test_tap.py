@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.penstock_server.profile.conftest import X, Y, asked
 
-from penstock_server.profile.rows import Answered, Tensors, blocks, packed_block
+from penstock_server.profile.rows import Answered, Tensors, blocks
 from penstock_server.profile.tap import ENOUGH_REQUESTS, Tap
-from penstock_server.protocol import TensorSpec
+from penstock_server.protocol import Array, TensorSpec
 
 IMAGE = TensorSpec(name="image", datatype="FP32", shape=(-1, 3, 64, 64))
 BOTH = Tensors.of([X], [Y])
@@ -92,14 +92,14 @@ def test_half_of_the_rows_that_may_wait_are_enough() -> None:
     assert times == [501]
 
 
-def test_rows_that_were_packed_are_taken_by_themselves_up_to_the_first_other_request() -> None:
+def test_rows_that_were_packed_are_taken_by_themselves() -> None:
     one = tap()
-    for name in (None, None, None, "id", None):
+    for name in (None, None, "id", None):
         observe(one, 1, name=name)
     assert len(one.take_packed(2)) == 2
     assert len(one.take_packed(2)) == 1
     assert one.take_packed(2) == []
-    assert one.rows_waiting == 2
+    assert one.rows_waiting == 1
 
 
 def test_a_piece_ends_with_the_request_that_fills_it() -> None:
@@ -169,22 +169,51 @@ def test_plain_requests_of_one_row_become_the_same_block() -> None:
         observe(one, 1, value, name=None)
     packed, answered = one.take(100, 100)
     assert answered == []
-    block = packed_block(packed, BOTH)
-    assert block is not None
+    assert one.packing is not None
+    block = one.packing.block(packed)
     assert block.inputs["x"].tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2], [3, 3, 3]]
     assert block.outputs["y"].tolist() == [[0], [1], [2], [3]]
     assert (block.rows, block.test) == (4, None)
 
 
-def test_of_packed_rows_only_those_that_fit_are_counted() -> None:
-    good, odd = [b"\0" * 12, b"\0" * 4], [b"\0" * 8, b"\0" * 4]
-    block = packed_block([good, odd, good], BOTH)
-    assert block is not None
-    assert block.rows == 2
-    assert packed_block([odd], BOTH) is None
-    uneven = packed_block([good, [b"\0" * 12, b"\0" * 8]], BOTH)
-    assert uneven is not None
-    assert uneven.outputs == {}
+def test_a_row_of_another_length_is_kept_whole() -> None:
+    one = tap()
+    observe(one, 1, name=None)
+    request = asked({"x": np.ones((1, 3), np.float32)})
+    one.observe(request, [np.ones((1, 2), np.float32)])
+    observe(one, 1, name=None)
+    packed, answered = one.take(100, 100)
+    assert (len(packed), [outputs[0].shape for _, outputs in answered]) == (2, [(1, 2)])
+
+
+@pytest.mark.parametrize(
+    ("shape", "packs"),
+    [((-1,), True), ((-1, 2), True), ((), True), ((-1, 3), False)],
+    ids=["one", "two", "any", "wrong"],
+)
+def test_outputs_are_packed_where_they_are_as_the_model_says(shape: tuple[int, ...], *, packs: bool) -> None:
+    size = shape[-1] if len(shape) > 1 and packs else 1
+    other = TensorSpec(name="z", datatype="INT64", shape=shape)
+    one = tap(tensors=Tensors.of([X], [Y, other]))
+    for value in range(3):
+        x = np.full((1, 3), value, np.float32)
+        outputs: list[Array] = [x[:, :1], np.full((1, size), value, np.int64)]
+        one.observe(asked({"x": x}, ("y", "z")), outputs)
+    packed, answered = one.take(100, 100)
+    assert (len(packed), len(answered)) == ((3, 0) if packs else (0, 3))
+    if packs:
+        assert one.packing is not None
+        block = one.packing.block(packed)
+        assert block.outputs["z"].tolist() == [[value] * size for value in range(3)]
+        assert block.outputs["y"].tolist() == [[value] for value in range(3)]
+
+
+def test_packed_rows_that_find_no_room_are_kept_whole_and_then_dropped() -> None:
+    one = tap(rows_max=4)
+    for value in range(10):
+        observe(one, 1, value, name=None)
+    packed, answered = one.take(100, 100)
+    assert (len(packed), len(answered), one.dropped_rows) == (4, 4, 2)
 
 
 def test_texts_are_never_packed() -> None:

@@ -17,9 +17,10 @@ from penstock_contract.profile import layout_of
 from penstock_server.feedback import Feedback, decode
 from penstock_server.log import Log
 from penstock_server.profile.counting import Counter
+from penstock_server.profile.packing import Packed
 from penstock_server.profile.plain import PlainCounter
 from penstock_server.profile.reference import Reference, Source
-from penstock_server.profile.rows import Answered, Packed, Tensors, blocks, packed_block
+from penstock_server.profile.rows import Answered, Tensors, blocks
 from penstock_server.profile.tap import ENOUGH_REQUESTS, Tap
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
@@ -278,7 +279,8 @@ class LiveProfile:
         self._feedback.remember(answered, now)
         self._first_ts = self._first_ts or now
         self._last_ts = now
-        plain = [packed_block(packed, self._tensors)] if packed else []
+        packing = self._tap.packing
+        plain = [packing.block(packed)] if packed and packing else []
         for block in (*plain, *blocks(answered, self._tensors, _pick)):
             if block is not None:
                 self._counter.add(block)

@@ -46,10 +46,6 @@ Answered = tuple[Seen, Sequence[Array]]
 Pick = Callable[[int], int]
 
 
-#: A request of one row: the bytes of its inputs and of all outputs, in the order of the model.
-Packed = list[bytes]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensors:
     """The inputs and outputs of a model that are counted."""
@@ -138,31 +134,6 @@ def blocks(answered: Sequence[Answered], tensors: Tensors, pick: Pick) -> Iterat
         else:
             # One of them is odd; which one, they show when they are taken one by one.
             yield from (_block(names, [one], tensors, pick) for one in group)
-
-
-def packed_block(packed: Sequence[Packed], tensors: Tensors) -> Block | None:
-    """Return the rows of requests of one row each, without those whose inputs have another size than the model's."""
-    sizes = [(width(spec) or 0) * DTYPES[spec.datatype].itemsize for spec in tensors.inputs]
-    columns = list(zip(*packed, strict=True))
-    if any(set(map(len, values)) != {size} for values, size in zip(columns, sizes, strict=False)):
-        packed = [row for row in packed if [len(value) for value in row[: len(sizes)]] == sizes]
-        columns = list(zip(*packed, strict=True))
-    if not columns:
-        return None
-    inputs = {spec.name: _unpacked(values, spec) for spec, values in zip(tensors.inputs, columns, strict=False)}
-    outputs: dict[str, Array] = {}
-    for spec, values in zip(tensors.outputs, columns[len(sizes) :], strict=True):
-        size = len(values[0])
-        known = width(spec)
-        if size and set(map(len, values)) == {size}:
-            rows = _unpacked(values, spec)
-            if known in {None, rows.shape[1]} and rows.shape[1] <= OUTPUT_ELEMENTS_MAX:
-                outputs[spec.name] = rows
-    return Block(rows=len(packed), inputs=inputs, outputs=outputs)
-
-
-def _unpacked(values: Sequence[bytes], spec: TensorSpec) -> Array:
-    return np.frombuffer(b"".join(values), dtype=DTYPES[spec.datatype]).reshape(len(values), -1)
 
 
 def _block(names: tuple[str, ...], group: Sequence[Answered], tensors: Tensors, pick: Pick) -> Block | None:

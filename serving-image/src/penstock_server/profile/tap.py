@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import methodcaller
 
-from penstock_server.profile.rows import Answered, Packed, Seen, Tensors, matrix
+from penstock_server.profile.packing import Packed, Packing
+from penstock_server.profile.rows import Answered, Seen, Tensors, matrix
 from penstock_server.protocol import Array, InferRequest, RequestedOutput
 
-#: What waits for counting holds at most about this much, and never fewer or more rows than these.
+#: What waits for counting holds at most about this much, packed and whole, and never fewer or more rows than these.
 _BYTES_MAX = 4 * 1024 * 1024
 _ROWS_MIN, _ROWS_MAX = 512, 32_768
 #: A request that is kept whole takes about a kilobyte besides its rows.
@@ -53,7 +54,13 @@ class Tap:
         self._output_names = tuple(spec.name for spec in tensors.outputs)
         #: What requests ask for that name no output; they all have this very tuple.
         self._usual: tuple[RequestedOutput, ...] | None = None
-        self._waiting: deque[Answered | Packed] = deque()
+        self._waiting: deque[Answered] = deque()
+        self._packed: deque[Packed] = deque()
+        #: What packed rows hold, as the first of them has shown.
+        self.packing: Packing | None = None
+        self._row_size = -1
+        self._packed_max = min(self.rows_max, _REQUESTS_MAX)
+        self._enough_packed = min(ENOUGH_REQUESTS, self._packed_max // 2 + 1) - 1
         # Each is written by one side alone, so that neither needs a lock.
         self._offered = 0
         self._taken = 0
@@ -62,28 +69,20 @@ class Tap:
     def observe(self, request: InferRequest, outputs: Sequence[Array]) -> None:
         """Keep an answered request for counting; never waits, never raises."""
         rows = request.rows
+        if (
+            rows == 1
+            and self._packable
+            and request.id is None
+            and (request.outputs is self._usual or self._is_usual(request.outputs))
+            and self._pack(request.inputs, outputs)
+        ):
+            return
         waiting = self._waiting
         pending = self._offered + rows - self._taken
         if pending > self.rows_max or len(waiting) >= _REQUESTS_MAX:
             self._overflow(request, outputs)
             return
-        if (
-            self._packable
-            and rows == 1
-            and request.id is None
-            and (request.outputs is self._usual or self._is_usual(request.outputs))
-        ):
-            inputs = request.inputs
-            only = self._only_input
-            if only is not None:
-                waiting.append([inputs[only].tobytes(), *map(_BYTES_OF, outputs)])
-            else:
-                row = [inputs[spec.name].tobytes() for spec in self._tensors.inputs]
-                waiting.append([*row, *map(_BYTES_OF, outputs)])
-        elif self._whole:
-            waiting.append((request, outputs))
-        else:
-            waiting.append(self._copied(request, outputs))
+        waiting.append((request, outputs) if self._whole else self._copied(request, outputs))
         self._offered += rows
         if (len(waiting) >= ENOUGH_REQUESTS or pending > self._enough_rows) and not self._told:
             self._told = True
@@ -92,35 +91,53 @@ class Tap:
     @property
     def rows_waiting(self) -> int:
         """Rows that have been offered and not taken."""
-        return self._offered - self._taken
+        return self._offered - self._taken + len(self._packed)
 
     def take(self, requests: int, rows: int) -> tuple[list[Packed], list[Answered]]:
-        """Return requests that wait, in order: so many, or fewer where they have so many rows, or all there are."""
-        self._told = False
-        packed: list[Packed] = []
+        """Return requests that wait: so many, or fewer where they have so many rows, or all there are."""
+        packed = self.take_packed(min(requests, rows))
         answered: list[Answered] = []
         count = 0
-        while len(packed) + len(answered) < requests and count < rows and self._waiting:
+        while len(packed) + len(answered) < requests and len(packed) + count < rows and self._waiting:
             one = self._waiting.popleft()
-            if isinstance(one, list):
-                packed.append(one)
-                count += 1
-            else:
-                answered.append(one)
-                count += one[0].rows
+            answered.append(one)
+            count += one[0].rows
         self._taken += count
         return packed, answered
 
     def take_packed(self, requests: int) -> list[Packed]:
-        """Return requests of one row each that wait, in order and at most so many; those before any other."""
+        """Return requests of one row that wait as bytes, in order and at most so many."""
         self._told = False
-        waiting = self._waiting
-        packed: list[Packed] = []
-        while waiting and len(packed) < requests and isinstance(one := waiting[0], list):
-            waiting.popleft()
-            packed.append(one)
-        self._taken += len(packed)
-        return packed
+        take = self._packed.popleft
+        return [take() for _ in range(min(len(self._packed), requests))]
+
+    def _pack(self, inputs: Mapping[str, Array], outputs: Sequence[Array]) -> bool:
+        """Keep the bytes of a row; return whether it is as long as others and there was room."""
+        only, packed = self._only_input, self._packed
+        if only is not None:
+            row = b"".join((inputs[only].tobytes(), *map(_BYTES_OF, outputs)))
+        else:
+            row = b"".join(map(_BYTES_OF, (*(inputs[spec.name] for spec in self._tensors.inputs), *outputs)))
+        if len(row) != self._row_size:
+            if self.packing is None:
+                self._learn(inputs, outputs)
+            if len(row) != self._row_size:
+                return False
+        waits = len(packed)
+        if waits >= self._packed_max:
+            return False
+        packed.append(row)
+        if waits >= self._enough_packed and not self._told:
+            self._told = True
+            self.enough()
+        return True
+
+    def _learn(self, inputs: Mapping[str, Array], outputs: Sequence[Array]) -> None:
+        self.packing = Packing.of(self._tensors, inputs, outputs)
+        if self.packing is None:
+            self._packable = False  # it does not keep to its own description
+        else:
+            self._row_size = self.packing.size
 
     def _is_usual(self, outputs: tuple[RequestedOutput, ...]) -> bool:
         if tuple(output.name for output in outputs) != self._output_names:
