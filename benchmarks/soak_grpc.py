@@ -29,7 +29,7 @@ _INFER = b"/inference.GRPCInferenceService/ModelInfer"
 _ANSWER_SECONDS_MAX = 20.0
 _CALLS_PER_CONNECTION_MAX = 200
 _ROWS_MAX = 48
-_DATA, _HEADERS, _SETTINGS, _PING, _WINDOW_UPDATE = 0, 1, 4, 6, 8
+_DATA, _HEADERS, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 4, 6, 7, 8
 _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _HEAD = 9
@@ -89,6 +89,8 @@ class GrpcClient:
             payload = await reader.readexactly(int.from_bytes(head[:3]))
             if kind in {_SETTINGS, _PING} and not flags & _ACK:
                 writer.write(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+            elif kind == _GOAWAY:
+                self._calls_left = 0  # the connection is old: this call is answered, the next one goes elsewhere
             elif kind == _HEADERS and stream == self._stream and flags & _END_STREAM:
                 _, _, rest = payload.partition(b"grpc-status")
                 return rest[1 : 1 + rest[0]].decode()
