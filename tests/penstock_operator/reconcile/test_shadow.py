@@ -133,6 +133,7 @@ async def test_where_no_answers_can_be_compared_there_is_no_data_and_nobody_is_r
     await shadowed(shop, OUTPUTS)
     await minutes(shop, 3, until=lambda: False)
     assert metric(shop, "outputs")["verdict"] == "NoData"
+    assert "compareOutputs: true" in metric(shop, "outputs")["message"]
     assert rejected(shop) == []
 
 

@@ -28,6 +28,9 @@ from penstock_operator.core.judge.state import ArmTotals, EvidenceRefused, Evide
 _CRITICAL_SHARE = 2.0
 #: How long a source that has its own pace may be silent before it has no data.
 _STANDS_SECONDS = 60.0
+_NOT_COMPARED = (
+    "no answers were compared; they need copies of requests: shadow: {percent: 20, compareOutputs: true} in the split"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,7 @@ def _missing(metric: CountedMetric | DisagreementAgainstLimit, state: EvidenceSt
     if state.last_at is not None and tick.at <= state.last_at:
         return f"a tick at {tick.at:.0f} or later was counted already"
     if isinstance(metric, DisagreementAgainstLimit):
-        return "" if tick.shadowed is not None and tick.shadowed.n else "no answers were compared in this tick"
+        return "" if tick.shadowed is not None and tick.shadowed.n else _NOT_COMPARED
     if not _requests(metric, tick.candidate):
         return "no requests of the candidate in this tick"
     if isinstance(metric, ErrorRateAgainstStable | LatencyAgainstStable) and not _requests(metric, tick.stable):
@@ -163,7 +166,7 @@ def _requests(metric: CountedMetric, arm: ArmCounts | None) -> int:
 def _advance(metric: CountedMetric | DisagreementAgainstLimit, state: EvidenceState, tick: Tick) -> EvidenceState:
     if isinstance(metric, DisagreementAgainstLimit):
         if tick.shadowed is None:  # _missing says NoData of it
-            raise CannotJudge("no answers were compared in this tick")
+            raise CannotJudge(_NOT_COMPARED)
         counted = ArmCounts(requests=tick.shadowed.n, errors=tick.shadowed.disagreements)
         return error_rate.against_limit(metric, state, counted)
     if tick.candidate is None:  # _missing says NoData of it
