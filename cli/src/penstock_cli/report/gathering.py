@@ -61,8 +61,9 @@ def _revisions(policy: Wire, split: Wire | None, deployments: Iterable[Wire]) ->
         deployment = text(part(split, "spec", "stable"), "modelDeployment")
         status = part(split, "status")
         yield deployment, text(status, "stableRevision")
+        declared = {text(one, "name"): text(one, "modelDeployment") for one in items(part(split, "spec"), "candidates")}
         for candidate in items(status, "candidates"):
-            yield text(candidate, "modelDeployment") or deployment, text(candidate, "revision")
+            yield declared.get(text(candidate, "name"), deployment), text(candidate, "revision")
         return
     labels = part(target, "selector", "matchLabels").items()
     for one in deployments:

@@ -20,11 +20,11 @@ def metric_alarms(policy: str, split: Manifest | None, *, now: float) -> tuple[A
     status: Mapping[str, Any] = (split or {}).get("status") or {}
     if split is None or not (status.get("candidates") or status.get("phase") == Phase.ROLLED_BACK):
         return ()
-    deployment = str(split["spec"].get("stable", {}).get("modelDeployment", ""))
-    return tuple(_alarms(policy, status, deployment, now))
+    return tuple(_alarms(policy, split, status, now))
 
 
-def _alarms(policy: str, status: Mapping[str, Any], deployment: str, now: float) -> Iterator[Alarm]:
+def _alarms(policy: str, split: Manifest, status: Mapping[str, Any], now: float) -> Iterator[Alarm]:
+    stable, deployments = str(split["spec"].get("stable", {}).get("modelDeployment", "")), _deployments(split)
     for entry in status.get("analysis") or ():
         if entry.get("policy") != policy or entry.get("verdict") != Verdict.FAIL:
             continue
@@ -36,7 +36,7 @@ def _alarms(policy: str, status: Mapping[str, Any], deployment: str, now: float)
         yield Alarm(
             signal=SignalClass.METRICS,
             name=name,
-            model_deployment=deployment,
+            model_deployment=deployments.get(revision, stable),
             revision=revision,
             window_id=_window(revision, began),
             since=_since(entry, revision, policy, status, now),
@@ -56,6 +56,13 @@ def _revision(entry: Mapping[str, Any], status: Mapping[str, Any]) -> str | None
             if one.get("revision"):
                 return str(one["revision"])
     return None
+
+
+def _deployments(split: Manifest) -> Mapping[str, str]:
+    """Return the ModelDeployment of each declared candidate's revision; the others are the stable one's."""
+    declared = {one.get("name"): one.get("modelDeployment") for one in split["spec"].get("candidates") or ()}
+    running = (split.get("status") or {}).get("candidates") or ()
+    return {str(one.get("revision")): str(of) for one in running if (of := declared.get(one.get("name")))}
 
 
 def _began(revision: str, status: Mapping[str, Any]) -> str:
