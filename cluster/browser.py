@@ -22,8 +22,9 @@ def main() -> None:
     if found() is None:
         if shutil.which("apt-get") is None or os.geteuid() != 0:
             sys.exit("there is no Chromium: install one, or name yours in PENSTOCK_CHROMIUM")
+        quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", "-q", *arguments], check=True, stdout=sys.stderr)
+            subprocess.run(["apt-get", "-q", *arguments], check=True, stdout=sys.stderr, env=quiet)
     print(found())
 
 

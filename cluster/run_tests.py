@@ -126,9 +126,10 @@ def prepare(environment: dict[str, str]) -> None:
     """Check the code and set up what tests use beside the cluster."""
     step("make check", "make", "--no-print-directory", "check", environment=environment)
     environment["PATH"] = f"{output('tools')}:{environment['PATH']}"
-    for program in ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus"):
+    for program in ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus", "alertmanager"):
         variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
         environment[variable] = str(Path(output("tools", program)) / program)
+    environment["PENSTOCK_CHROMIUM"] = last_line(sys.executable, str(ROOT / "cluster" / "browser.py"))
     for_others = (sys.executable, "-m", "tests.clients.environments")
     step("environments of other people's programs", *for_others, environment=environment)
 
