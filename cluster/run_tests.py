@@ -39,7 +39,11 @@ def step(title: str, *command: str, environment: dict[str, str]) -> None:
 
 def output(*arguments: str) -> str:
     """Return the last line that the embedded cluster's command prints."""
-    command = [*EMBEDDED, *arguments]
+    return last_line(*EMBEDDED, *arguments)
+
+
+def last_line(*command: str) -> str:
+    """Return the last line that a command prints."""
     done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     return done.stdout.strip().splitlines()[-1]
 
