@@ -133,7 +133,6 @@ def prepare(environment: dict[str, str]) -> None:
     for program in ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus", "alertmanager"):
         variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
         environment[variable] = str(Path(output("tools", program)) / program)
-    environment["PENSTOCK_CHROMIUM"] = last_line(sys.executable, str(ROOT / "cluster" / "browser.py"))
     for_others = (sys.executable, "-m", "tests.clients.environments")
     step("environments of other people's programs", *for_others, environment=environment)
 
@@ -147,6 +146,8 @@ def run_all(folder: Path, environment: dict[str, str]) -> list[int]:
         prepare(environment)
     if provisioning.returncode:
         sys.exit(provisioning.returncode)
+    # Not beside the cluster, which may be installing packages: there is one apt-get at a time.
+    environment["PENSTOCK_CHROMIUM"] = last_line(sys.executable, str(ROOT / "cluster" / "browser.py"))
     environment["KUBECONFIG"] = output("up")
     statuses: list[int] = []
     title, disturbing = f"tests {DISTURBING.name}", DISTURBING.command(folder)
