@@ -91,7 +91,7 @@ def test_the_limits_are_those_of_the_code() -> None:
         "a body must arrive within": f"{connection.BODY_SECONDS_MAX:g} s",
         "size of a body, also once decompressed": f"{http_inference.BODY_BYTES_MAX // MIB} MiB",
         "bodies that are still arriving, all together": f"{unfinished_bodies.BYTES_MAX // MIB} MiB",
-        f"lists in a JSON body above {json_limits._SMALL_BYTES_MAX // 1024} KiB": f"{json_limits._LISTS_MAX}",
+        f"lists in a JSON body above {json_limits.SMALL_BYTES_MAX // 1024} KiB": f"{json_limits._LISTS_MAX}",
         "objects in such a body": f"{json_limits._OBJECTS_MAX}",
         "size of one output": f"{response.TENSOR_BYTES_MAX // MIB} MiB",
         "dimensions of a tensor": f"{request.RANK_MAX}",

@@ -21,10 +21,10 @@ MILLION = 1_000_000
     ids=["objects", "lists", "members"],
 )
 def test_more_structure_than_a_request_can_need_is_refused(body: bytes, message: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(BadRequest, match=message):
         RequestDecoder((), ()).decode(body)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_texts_may_hold_as_many_brackets_and_colons_as_they_like() -> None:
@@ -39,7 +39,7 @@ def test_rows_of_nested_data_are_no_excess() -> None:
 
 
 def test_a_text_without_its_end_is_not_searched_twice() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(BadRequest):
         check_structure(b"{" * 200_000 + b'"' + b"\\\\" * MILLION)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
