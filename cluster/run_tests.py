@@ -72,7 +72,7 @@ class Part:
 
 #: Named, so that nothing else is collected for them, by several processes at a time.
 CLUSTER_TESTS = ("tests/cluster", "tests/charts/test_helm_test.py")
-WITHOUT_CLUSTER = Part(name="without a cluster", arguments=("-m", "not cluster"))
+WITHOUT_CLUSTER = Part(name="without a cluster", arguments=("-m", "not cluster", "-n", "2", "--dist", "loadfile"))
 DISTURBING = Part(name="that disturb the cluster", arguments=(*CLUSTER_TESTS, "-m", "alone"), slowest=20)
 SHARING = Part(
     name="that share the cluster",
