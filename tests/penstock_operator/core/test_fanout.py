@@ -136,3 +136,37 @@ def test_an_object_in_any_shape_concerns_at_least_itself(spec: Any) -> None:
     for kind in (Kind.TRAFFIC_SPLIT, Kind.DRIFT_POLICY, Kind.MODEL_DEPLOYMENT):
         broken = {**manifest(kind, "broken"), "spec": spec}
         assert ObjectRef(kind=kind, namespace=NAMESPACE, name="broken") in affected(kind, broken, listing)
+
+
+def test_a_split_concerns_every_deployment_that_it_names_or_uses() -> None:
+    spec = {"stable": {"modelDeployment": "fraud"}, "candidates": [{"name": "xgb", "modelDeployment": "fraud-xgb"}]}
+    changed = manifest(Kind.TRAFFIC_SPLIT, "front", spec) | {
+        "status": {
+            "stableRevision": "fraud-old-aaaaaaaa",
+            "candidates": [{"name": "xgb", "revision": "fraud-gone-aaaaaaaa"}],
+            "weights": [{"revision": "fraud-drain-aaaaaaaa", "weight": 5}],
+            "watch": {"revision": "fraud-before-aaaaaaaa"},
+            "returning": {"revision": "fraud-back-aaaaaaaa"},
+        }
+    }
+    found = {name for name in names(Kind.TRAFFIC_SPLIT, changed) if name.startswith("ModelDeployment/")}
+    asked = ["front", "fraud", "fraud-xgb", "fraud-old", "fraud-gone", "fraud-drain", "fraud-before", "fraud-back"]
+    assert found == {f"ModelDeployment/{name}" for name in asked}
+
+
+def test_a_candidates_deployment_concerns_the_splits_in_which_it_competes(monkeypatch: pytest.MonkeyPatch) -> None:
+    competing = manifest(
+        Kind.TRAFFIC_SPLIT,
+        "front",
+        {"stable": {"modelDeployment": "fraud"}, "candidates": [{"name": "xgb", "modelDeployment": "fraud-xgb"}]},
+    )
+    monkeypatch.setitem(WORLD, Kind.TRAFFIC_SPLIT, [competing])
+    changed = manifest(Kind.MODEL_DEPLOYMENT, "fraud-xgb")
+    assert "TrafficSplit/front" in names(Kind.MODEL_DEPLOYMENT, changed)
+
+
+@pytest.mark.parametrize("odd", [None, [], "x", [1], [{"revision": 7}], {"revision": []}], ids=str)
+def test_a_split_with_an_odd_status_stops_nothing(odd: Any) -> None:
+    fields = ("candidates", "weights", "watch", "returning", "stableRevision")
+    changed = manifest(Kind.TRAFFIC_SPLIT, "fraud", {"candidates": odd}) | {"status": dict.fromkeys(fields, odd)}
+    assert "TrafficSplit/fraud" in names(Kind.TRAFFIC_SPLIT, changed)

@@ -12,17 +12,21 @@ from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.objects import Manifest
 from penstock_operator.core.phases import MOVING, Phase
 from penstock_operator.core.rollout_moves import Decision
-from penstock_operator.core.rollout_state import Candidate, Rejected, Returning, Rollout
-from penstock_operator.core.routes import Acknowledgement
+from penstock_operator.core.rollout_state import Candidate, Rejected, Returning, Rollout, Watch
+from penstock_operator.core.routes import Acknowledgement, CookieKey, HeaderKey, MatchKind, Mirror, SplitRoute
 from penstock_operator.core.split_status import Report, blocked_status, split_status
 from penstock_operator.core.traffic_split import (
+    Competition,
     Problem,
+    competition,
+    deployments_of,
     problem_of,
     revision_states,
     router_port,
     split_route,
 )
-from penstock_operator.core.traffic_view import governing_split, traffic_view
+from penstock_operator.core.traffic_view import governing_split, traffic_view, usage_of
+from penstock_operator.core.world import Wanted
 
 A, B = "fraud-aaaaaaaa", "fraud-bbbbbbbb"
 NOW = 1_800_000_000.0
@@ -371,3 +375,173 @@ def test_a_split_without_a_status_has_nothing_in_use() -> None:
     view = traffic_view({"metadata": {"name": "fraud"}, "spec": {}})
 
     assert (view.stable, view.kept, view.in_use, view.programmed) == (None, frozenset(), frozenset(), False)
+
+
+def test_what_any_split_uses_or_may_return_to_is_kept_whoevers_it_is() -> None:
+    one = split(
+        stableRevision=A,
+        weights=[{"revision": A, "weight": 80}, {"revision": "xgb-1", "weight": 20}],
+        candidates=[{"name": "xgb", "revision": "xgb-1", "weight": 20}, {"name": "mlp", "revision": "mlp-1"}],
+    )
+    two = split("front", stableRevision="xgb-2", watch={"revision": "xgb-1"}, returning={"revision": "xgb-0"})
+    leaving = split("old", stableRevision="gone", weights=[{"revision": "gone", "weight": 100}])
+    leaving["metadata"]["deletionTimestamp"] = "2026-03-01T00:00:00Z"
+
+    usage = usage_of([one, two, leaving])
+
+    assert usage.in_use == {A, "xgb-1"}
+    assert usage.kept == {A, "xgb-1", "mlp-1", "xgb-2", "xgb-0"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "takes"),
+    [([], True), (["fraud-xgb"], False), (["fraud-xgb", "fraud"], True)],
+    ids=["none is declared", "others are", "its own is too"],
+)
+def test_whether_new_revisions_of_stable_compete(declared: list[str], *, takes: bool) -> None:
+    asked = split()
+    asked["spec"]["candidates"] = [{"name": name, "modelDeployment": name} for name in declared]
+
+    assert traffic_view(asked).takes_new_revisions is takes
+
+
+# --- who competes ---
+
+
+def competing(*candidates: dict[str, Any], **deployments: dict[str, Any]) -> Competition:
+    asked = split()
+    asked["spec"]["candidates"] = list(candidates)
+    known = {name.replace("_", "-"): made for name, made in deployments.items()}
+    return competition(spec_of(asked), known)
+
+
+def served(name: str, **status: Any) -> Manifest:
+    return {**deployment(name, **status), "spec": {**MODEL, "serving": {"modelName": "fraud"}}}
+
+
+XGB = {"name": "xgb", "modelDeployment": "fraud-xgb"}
+
+
+def test_without_a_declaration_the_newest_revision_of_stable_competes() -> None:
+    assert competing(fraud=deployment(latestRevision=B)).wanted == (Wanted(name="candidate", revision=B),)
+    assert competing(fraud=deployment()).wanted == (Wanted(name="candidate", revision=None),)
+
+
+@pytest.mark.parametrize(
+    ("status", "revision"),
+    [
+        ({"stableRevision": "fraud-xgb-1", "latestRevision": "fraud-xgb-2"}, "fraud-xgb-1"),
+        ({"latestRevision": "fraud-xgb-1"}, "fraud-xgb-1"),
+        ({}, None),
+    ],
+    ids=["what it serves", "what it is to serve first", "nothing known yet"],
+)
+def test_a_declared_candidate_is_what_its_model_deployment_serves(status: dict[str, str], revision: str | None) -> None:
+    found = competing(XGB, fraud=deployment(latestRevision=A), fraud_xgb=served("fraud-xgb", **status))
+
+    assert found == Competition(wanted=(Wanted(name="xgb", revision=revision),))
+
+
+def test_of_declared_candidates_those_that_can_compete_do_and_the_first_problem_is_told() -> None:
+    found = competing(
+        XGB,
+        {"name": "mlp", "modelDeployment": "fraud-mlp"},
+        {"name": "next", "modelDeployment": "fraud"},
+        fraud=deployment(latestRevision=B, stableRevision=A),
+        fraud_mlp=deployment("fraud-mlp", stableRevision="fraud-mlp-1"),
+    )
+
+    assert found.wanted == (Wanted(name="next", revision=B),)
+    assert found.problem is not None
+    assert found.problem.message == (
+        "spec.candidates[0].modelDeployment: there is no ModelDeployment fraud-xgb here; there are: fraud, fraud-mlp"
+    )
+
+
+def test_a_candidate_that_clients_would_not_reach_is_told_what_to_write() -> None:
+    known = {"fraud": deployment(), "fraud_xgb": deployment("fraud-xgb", stableRevision="fraud-xgb-1")}
+    found = competing(XGB, **known).problem
+
+    assert found is not None
+    assert found.reason is Reason.MODEL_NAME_MISMATCH
+    assert found.message.endswith("set spec.serving.modelName: fraud in ModelDeployment fraud-xgb")
+
+
+def test_a_split_has_to_do_with_deployments_that_it_names_and_with_those_that_it_still_uses() -> None:
+    asked = split()
+    asked["spec"]["candidates"] = [XGB]
+    rollout = Rollout(stable="fraud-old-aaaaaaaa", watch=Watch(revision="fraud-older-aaaaaaaa", started_at=NOW))
+
+    found = deployments_of(spec_of(asked), rollout, {"fraud-drain-aaaaaaaa": 5})
+
+    assert found == {"fraud", "fraud-xgb", "fraud-old", "fraud-older", "fraud-drain"}
+
+
+# --- matches, keys and copies ---
+
+
+def routed(spec: dict[str, Any], *candidates: Candidate) -> SplitRoute:
+    asked = split()
+    asked["spec"] |= spec
+    made = split_route(
+        namespace="shop",
+        split="fraud",
+        port=10_001,
+        spec=spec_of(asked),
+        rollout=Rollout(stable=A, candidates=candidates),
+        ready=[A, *(candidate.revision for candidate in candidates)],
+        grpc=False,
+        request_timeout_seconds=2.0,
+    )
+    assert made is not None
+    return made
+
+
+def on_trial(name: str = "candidate", revision: str = B, **changes: Any) -> Candidate:
+    settings: dict[str, Any] = {"phase": Phase.PROGRESSING, "started_at": NOW, **changes}
+    return Candidate(name=name, revision=revision, **settings)
+
+
+MATCHES = [
+    {"header": "X-Beta", "exact": "yes", "to": "candidate"},
+    {"header": "x-beta", "prefix": "no", "to": "stable"},
+    {"header": "x-other", "present": True, "to": "candidate"},
+]
+
+
+def test_matches_keep_their_order_and_go_to_the_revision_of_the_moment() -> None:
+    made = routed({"match": MATCHES}, on_trial())
+
+    assert [(match.header, match.kind, match.value, match.revision) for match in made.matches] == [
+        ("x-beta", MatchKind.EXACT, "yes", B),
+        ("x-beta", MatchKind.PREFIX, "no", A),
+        ("x-other", MatchKind.PRESENT, "", B),
+    ]
+
+
+@pytest.mark.parametrize("phase", [Phase.WAITING, Phase.FAILED])
+def test_nobody_is_led_to_a_candidate_that_does_not_answer_yet(phase: Phase) -> None:
+    made = routed({"match": MATCHES, "shadow": {"percent": 20}}, on_trial(phase=phase))
+
+    assert [match.revision for match in made.matches] == [A]
+    assert made.mirrors == ()
+
+
+def test_copies_go_to_candidates_without_weight_only() -> None:
+    asked = {"strategy": {"type": "Shadow"}, "shadow": {"percent": 20, "compareOutputs": True}}
+    made = routed(asked, on_trial(), on_trial("other", "other-1", weight=10))
+
+    assert made.mirrors == (Mirror(revision=B, percent=20, compare=True),)
+
+
+def test_one_candidate_takes_its_keys_elsewhere_than_the_next() -> None:
+    places = {
+        backend.keys_from
+        for number in range(20)
+        for backend in routed({"stickiness": {"header": "X-Account"}}, on_trial(revision=f"fraud-{number}")).backends
+        if backend.revision != A
+    }
+
+    assert len(places) > 10
+    assert routed({"stickiness": {"header": "X-Account"}}).stickiness == HeaderKey(name="x-account")
+    assert routed({"stickiness": {"cookie": {"ttl": "90s"}}}).stickiness == CookieKey(name="penstock", ttl_seconds=90)

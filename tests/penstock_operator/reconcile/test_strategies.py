@@ -139,6 +139,9 @@ async def test_with_declared_candidates_a_new_revision_of_stable_waits_for_a_per
     new = await canary(shop)
     await shop.run(60)
     assert new not in real_weights(shop)
+    condition = shop.condition(MD, "fraud", "Ready")
+    assert condition["reason"] == shop.condition(MD, "fraud", "Stalled")["reason"] == "NotACandidate"
+    assert "add {name: next, modelDeployment: fraud} to its spec.candidates" in condition["message"]
 
     both = {"name": "next", "modelDeployment": "fraud"}
     shop.apply(TS, "fraud", spec({"steps": [{"weight": 100}]}, candidates=[both], policies=[]))

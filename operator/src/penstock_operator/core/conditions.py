@@ -22,6 +22,7 @@ class Reason(StrEnum):
     NO_READY_PODS = "NoReadyPods"
     REVISION_FAILED = "RevisionFailed"
     REVISION_REJECTED = "RevisionRejected"
+    NOT_A_CANDIDATE = "NotACandidate"
     REVISION_UNPROVEN = "RevisionUnproven"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
     # TrafficSplit

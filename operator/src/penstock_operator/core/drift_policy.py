@@ -109,7 +109,11 @@ def _signals(name: str, split: Manifest | None) -> list[dict[str, Any]]:
     signals = [
         {
             "name": entry["metric"],
-            **{field: entry[field] for field in ("verdict", "evidence", "limit", "message") if field in entry},
+            **{
+                field: entry[field]
+                for field in ("revision", "verdict", "evidence", "limit", "message")
+                if field in entry
+            },
         }
         for entry in analysis
         if entry.get("policy") == name

@@ -50,7 +50,15 @@ _TROUBLE_REQUEUE_SECONDS = 30.0
 
 
 #: Reasons that only somebody's doing ends.
-_STALLED = frozenset({Reason.REVISION_FAILED, Reason.REVISION_REJECTED, Reason.REVISION_UNPROVEN, Reason.NOT_OWNED})
+_STALLED = frozenset(
+    {
+        Reason.REVISION_FAILED,
+        Reason.REVISION_REJECTED,
+        Reason.REVISION_UNPROVEN,
+        Reason.NOT_A_CANDIDATE,
+        Reason.NOT_OWNED,
+    }
+)
 
 
 class RevisionPhase(StrEnum):
@@ -422,6 +430,10 @@ def _readiness(observed: Observed, latest: _Revision, serving: _Revision | None)
                 Reason.REVISION_UNPROVEN,
                 f"{words}, or apply the spec of {serving.name} once and then this one",
             )
+        case _ if serving is not None and serving is not latest and _is_left_out(observed, latest):
+            words = f"{latest.name} is no candidate: TrafficSplit {observed.traffic.split if observed.traffic else ''}"
+            ask = f"add {{name: next, modelDeployment: {observed.name}}} to its spec.candidates"
+            return False, Reason.NOT_A_CANDIDATE, f"{words} declares who competes; {ask}{stays}"
         case _ if serving is not latest and latest.ready >= wanted > 0:
             traffic = observed.traffic
             words = traffic.message if traffic is not None else ""
@@ -439,6 +451,11 @@ def _readiness(observed: Observed, latest: _Revision, serving: _Revision | None)
             )
         case _:
             return True, Reason.READY, f"{latest.name} serves from {latest.ready} of {wanted} pods"
+
+
+def _is_left_out(observed: Observed, latest: _Revision) -> bool:
+    """Return whether the newest revision waits for a person to name it in the split."""
+    return observed.traffic is not None and not observed.traffic.takes_new_revisions and not latest.on_trial
 
 
 def _events(observed: Observed, status: dict[str, Any]) -> Iterator[EventRecord]:

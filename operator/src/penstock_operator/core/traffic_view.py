@@ -1,6 +1,6 @@
 """What a ModelDeployment needs to know of the TrafficSplit that governs it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class TrafficView:
     """Revisions whose pods the split needs besides: candidates, and those that it may return to."""
     on_trial: frozenset[str] = frozenset()
     """Its candidates."""
+    takes_new_revisions: bool = True
+    """Whether a new revision of its stable ModelDeployment becomes a candidate."""
     rejected: dict[str, Rejection] = field(default_factory=dict)
     port: int | None = None
     programmed: bool = False
@@ -49,7 +51,7 @@ def governing_split(model_deployment: str, splits: Sequence[Manifest]) -> Manife
 
 def traffic_view(split: Manifest) -> TrafficView:
     """Return what a split's status says of traffic."""
-    status: dict[str, Any] = split.get("status", {})
+    spec, status = split.get("spec", {}), split.get("status", {})
     candidates = status.get("candidates", ())
     shares = [*status.get("weights", ()), *candidates]
     in_use = {share["revision"] for share in shares if share.get("weight", 0) > 0 and share.get("revision")}
@@ -62,6 +64,7 @@ def traffic_view(split: Manifest) -> TrafficView:
         in_use=frozenset(in_use),
         kept=frozenset(name for name in {*on_trial, *ways_back, status.get("stableRevision")} if name),
         on_trial=frozenset(on_trial),
+        takes_new_revisions=_takes_new_revisions(spec),
         rejected={
             entry["revision"]: Rejection(reason=entry.get("reason", ""), message=entry.get("message", ""))
             for entry in status.get("rejected", ())
@@ -70,6 +73,12 @@ def traffic_view(split: Manifest) -> TrafficView:
         programmed=bool(status.get("weights")) and status.get("port") is not None,
         message=ready.get("message", ""),
     )
+
+
+def _takes_new_revisions(spec: Mapping[str, Any]) -> bool:
+    """Where candidates are declared, new revisions of stable are one only if its ModelDeployment is declared too."""
+    declared = [entry.get("modelDeployment") for entry in spec.get("candidates") or ()]
+    return not declared or spec.get("stable", {}).get("modelDeployment") in declared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
