@@ -60,8 +60,9 @@ grpc-schema: setup  ## compile the server's .proto files, after a change of one
 bench-judge: setup  ## the judge side by side with the rules of other controllers (BENCH="--runs 100" and other options)
 	nice .venv/bin/python -m benchmarks.judge $(BENCH)
 
-bench-drift: setup  ## false alarms and delays of drift on files
+bench-drift: setup  ## false alarms and delays of drift, and what judging a thousand models costs
 	nice -n 15 .venv/bin/python benchmarks/drift_on_files.py
+	OPENBLAS_NUM_THREADS=1 nice -n 15 .venv/bin/python -m benchmarks.drift_scale
 
 bench-router: setup  ## what the router adds to a request
 	.venv/bin/python benchmarks/router_overhead.py
