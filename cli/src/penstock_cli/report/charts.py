@@ -60,9 +60,12 @@ class Ranked:
     text: str
 
 
-def ranking(lines: Sequence[Ranked], *, name: str) -> Safe:
-    """Return horizontal bars, longest first as they come; negative values to the left of the middle."""
-    top = max((abs(line.value) for line in lines), default=0.0) or 1.0
+def ranking(lines: Sequence[Ranked], *, name: str, full: float) -> Safe:
+    """Return horizontal bars as they come, negative values to the left of the middle.
+
+    A bar is at its full length from ``full`` on: where all values are small, so are the bars.
+    """
+    top = max([full, *(abs(line.value) for line in lines)])
     return element(
         "ol",
         [

@@ -12,6 +12,8 @@ from penstock_cli.wire import Wire, items, part, text
 #: So many columns are drawn; all of them are in the table.
 _CARDS_MAX = 60
 _RANKED_MAX = 20
+#: A bar is at its full length from this many standard deviations on: less is hardly worth a look.
+_FULL_SHIFT = 0.1
 
 
 def live(found: Live, policy: Wire) -> Safe:
@@ -63,7 +65,7 @@ def _why(features: Sequence[Feature]) -> Safe | None:
         Ranked(
             label=one.name,
             value=one.described.contribution or 0.0,
-            text=f"{one.described.contribution or 0.0:+.3f} sd",
+            text=f"{round(one.described.contribution or 0.0, 3) + 0.0:+.3f} sd",
         )
         for one in ranked[:_RANKED_MAX]
     ]
@@ -75,7 +77,7 @@ def _why(features: Sequence[Feature]) -> Safe | None:
             "standard deviations.",
             class_="quiet",
         ),
-        ranking(lines, name="inputs by contribution"),
+        ranking(lines, name="inputs by contribution", full=_FULL_SHIFT),
     )
 
 
