@@ -1,14 +1,18 @@
 """The Gateway API in memory: HTTPRoutes, Gateways, the controller that runs them, and the traffic through them."""
 
 import copy
-import itertools
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from http import HTTPStatus
+from itertools import accumulate, count, pairwise
 from typing import Any
+
+from tests.fakes.clock import FakeClock
+from tests.fakes.routers import FakeRouterStats
 
 from penstock_operator.core.gateway import Attachment, Parent
 from penstock_operator.core.objects import Manifest
+from penstock_operator.core.serving_pods import ServingPod
 from penstock_operator.ports import RequestRejected
 
 #: What the API server adds to a rule that says nothing of paths.
@@ -32,7 +36,7 @@ class FakeGatewayApi:
         self.published: set[str] = set()
         self.running: dict[tuple[str, str], Manifest] = {}
         self.writes: list[str] = []
-        self._uids = itertools.count(1)
+        self._uids = count(1)
 
     # --- the port ---
 
@@ -131,6 +135,41 @@ class FakeGatewayApi:
     def _of(reference: Mapping[str, Any], namespace: str) -> tuple[dict[str, Any], tuple[str, str]]:
         filled = {"group": "gateway.networking.k8s.io", "kind": "Gateway", **reference}
         return filled, (reference.get("namespace", namespace), reference["name"])
+
+
+class FakePodTraffic:
+    """Implements ports.ServingPods: the pods answer ``requests_per_second`` as the Gateways spread them."""
+
+    def __init__(self, api: FakeGatewayApi, stats: FakeRouterStats, clock: FakeClock) -> None:
+        self._api = api
+        self._stats = stats
+        self._clock = clock
+        self._looked_at = clock.now()
+        self._errors: defaultdict[str, float] = defaultdict(float)
+        self._slow: defaultdict[str, defaultdict[float, float]] = defaultdict(lambda: defaultdict(float))
+
+    async def get(self, namespace: str, pod: ServingPod, path: str) -> bytes | None:
+        """Return what a pod exposes."""
+        assert path == "/metrics"
+        self._serve(namespace)
+        # All of a revision is counted by its first pod, and nothing by halves.
+        slow = self._slow[pod.revision] if pod.name.endswith("-0") else {}
+        below = [int(total) for total in accumulate(slow[limit] for limit in sorted(slow))]
+        counts = [total - before for before, total in pairwise([0, *below])]
+        errors = int(self._errors[pod.revision]) if below else 0
+        answers = {200: sum(counts) - errors, 500: errors}
+        return exposition(pod.revision, answers=answers, slow=dict(zip(sorted(slow), counts, strict=True)))
+
+    def _serve(self, namespace: str) -> None:
+        elapsed = self._clock.now() - self._looked_at
+        self._looked_at = self._clock.now()
+        for of, split in list(self._api.running):
+            for revision, weight in self._api.weights(of, split).items() if of == namespace else ():
+                behaviour = self._stats.behaviours[revision]
+                requests = self._stats.requests_per_second * elapsed * weight / 100
+                self._errors[revision] += requests * behaviour.error_share
+                for share, factor in ((0.6, 1.0), (0.38, 8.0), (0.02, 80.0)):
+                    self._slow[revision][behaviour.seconds * factor] += requests * share
 
 
 def exposition(

@@ -10,6 +10,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import Write
 from tests.fakes.controllers import Controllers
 from tests.fakes.counting_pods import FakeServingPods
+from tests.fakes.gateway import FakeGatewayApi, FakePodTraffic
 from tests.fakes.letters import FakeLetterBox, FakeTrainer
 from tests.fakes.metric_source import FakeMetricSource
 from tests.fakes.routers import FakeRouter, FakeRouterStats
@@ -31,8 +32,11 @@ from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.drift_watch import DriftWatch
 from penstock_operator.reconcile.fleet import Fleet
+from penstock_operator.reconcile.gateway_router import GatewayRouter
 from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
+from penstock_operator.reconcile.pod_sampling import PodSampler
+from penstock_operator.reconcile.routers import Routers
 from penstock_operator.reconcile.sampling import Sampler
 from penstock_operator.reconcile.traffic_split import TrafficSplitReconciler
 
@@ -65,6 +69,9 @@ class Shop:
         self.serving = FakeServingPods()
         self.source = FakeMetricSource()
         self.drift = DriftMetrics()
+        self.gateways = FakeGatewayApi()
+        self.gateways.gateway(NAMESPACE, "edge")
+        self.pod_traffic = FakePodTraffic(self.gateways, self.stats, self.clock)
         self.dirty: dict[ObjectRef, None] = {}
         self.rejections: list[RequestRejected] = []
         self.alerts: list[tuple[str, str]] = []
@@ -86,11 +93,7 @@ class Shop:
             Kind.TRAFFIC_SPLIT: TrafficSplitReconciler(
                 cluster=cluster,
                 clock=clock,
-                router=BuiltInRouter(
-                    fleet=Fleet(cluster=cluster, router=self.router, settings=ROUTERS),
-                    sampler=Sampler(stats=self.stats, clock=clock, monotonic=clock.monotonic),
-                    monotonic=clock.monotonic,
-                ),
+                router=self._routers(),
                 observer=self,
                 comparing=Comparing(cluster=cluster, pods=self.serving, monotonic=clock.monotonic),
                 measuring=Measuring(
@@ -119,11 +122,31 @@ class Shop:
             for manifest in self.cluster.list(kind, NAMESPACE):
                 self.dirty[ObjectRef(kind=kind, namespace=NAMESPACE, name=manifest["metadata"]["name"])] = None
 
+    def _routers(self) -> Routers:
+        cluster, clock = self.cluster, self.clock
+        return Routers(
+            built_in=BuiltInRouter(
+                fleet=Fleet(cluster=cluster, router=self.router, settings=ROUTERS),
+                sampler=Sampler(stats=self.stats, clock=clock, monotonic=clock.monotonic),
+                monotonic=clock.monotonic,
+            ),
+            gateway=GatewayRouter(
+                cluster=cluster,
+                api=self.gateways,
+                sampler=PodSampler(cluster=cluster, pods=self.pod_traffic, clock=clock, monotonic=clock.monotonic),
+                monotonic=clock.monotonic,
+                sleep=self._sleep,
+            ),
+        )
+
+    async def _sleep(self, seconds: float) -> None:
+        self.clock.move_to(self.clock.now() + seconds)
+
     # --- what the operator counts ---
 
     def weights_acknowledged(self, seconds: float) -> None:
-        """Count it; in memory it takes no time."""
-        assert seconds == 0
+        """Count it; in memory it takes no time, but for a Gateway's controller, which is looked at once more."""
+        assert 0 <= seconds < 1
         self.acknowledgements += 1
 
     def record(self, entry: AuditEntry) -> None:

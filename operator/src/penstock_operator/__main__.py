@@ -21,6 +21,7 @@ from penstock_operator.adapters.audit import LogAudit
 from penstock_operator.adapters.cache import ObjectCache
 from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.adapters.events import EventRecorder
+from penstock_operator.adapters.gateway_api.objects import KubernetesGatewayApi
 from penstock_operator.adapters.guarded_http import guarded_session
 from penstock_operator.adapters.judge_metrics import JudgeMetrics
 from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesCluster
@@ -49,6 +50,7 @@ from penstock_operator.ports import (
     Clock,
     Cluster,
     DriftObserver,
+    GatewayApi,
     MetricSource,
     RolloutObserver,
     Router,
@@ -61,8 +63,11 @@ from penstock_operator.reconcile.built_in_router import BuiltInRouter
 from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.drift_policy import DriftPolicyReconciler
 from penstock_operator.reconcile.fleet import Fleet
+from penstock_operator.reconcile.gateway_router import GatewayRouter
 from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.model_deployment import ModelDeploymentReconciler
+from penstock_operator.reconcile.pod_sampling import PodSampler
+from penstock_operator.reconcile.routers import Routers
 from penstock_operator.reconcile.sampling import Sampler
 from penstock_operator.reconcile.traffic_split import TrafficSplitReconciler
 from penstock_operator.reconcile.watching import TrafficWatch
@@ -138,6 +143,7 @@ async def _run(settings: Settings) -> int:
             cluster=cluster,
             router=router,
             statistics=HttpRouterStats(session),
+            gateways=_gateways(settings, client),
             clock=SystemClock(),
             observer=metrics,
             actor=Actor(cluster=cluster, letters=postman, trainer=JobTrainer(client), observer=metrics),
@@ -193,6 +199,7 @@ def build_reconcilers(
     cluster: Cluster,
     router: Router,
     statistics: RouterStats,
+    gateways: GatewayApi | None,
     clock: Clock,
     observer: RolloutObserver,
     actor: Actor,
@@ -215,10 +222,18 @@ def build_reconcilers(
         Kind.TRAFFIC_SPLIT: TrafficSplitReconciler(
             cluster=cluster,
             clock=clock,
-            router=BuiltInRouter(
-                fleet=Fleet(cluster=cluster, router=router, settings=routers),
-                sampler=Sampler(stats=statistics, clock=clock, monotonic=time.monotonic),
-                monotonic=time.monotonic,
+            router=Routers(
+                built_in=BuiltInRouter(
+                    fleet=Fleet(cluster=cluster, router=router, settings=routers),
+                    sampler=Sampler(stats=statistics, clock=clock, monotonic=time.monotonic),
+                    monotonic=time.monotonic,
+                ),
+                gateway=GatewayRouter(
+                    cluster=cluster,
+                    api=gateways,
+                    sampler=PodSampler(cluster=cluster, pods=pods, clock=clock, monotonic=time.monotonic),
+                    monotonic=time.monotonic,
+                ),
             ),
             observer=observer,
             comparing=Comparing(cluster=cluster, pods=pods, monotonic=time.monotonic),
@@ -250,6 +265,13 @@ def _watch_of_traffic(
         interval_seconds=settings.profile_seconds,
         observer=observer,
     )
+
+
+def _gateways(settings: Settings, client: ApiClient) -> GatewayApi | None:
+    """Return the door to the Gateway API, where the chart has granted rights on it."""
+    if not settings.gateway_enabled:
+        return None
+    return KubernetesGatewayApi(client, namespaces=settings.watch_namespaces, monotonic=time.monotonic)
 
 
 def _leadership(settings: Settings, client: ApiClient) -> Leadership:

@@ -11,6 +11,7 @@ from penstock_operator.core.objects import Manifest
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_status import rollout_to_wire
+from penstock_operator.core.router_choice import RouterName
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.traffic_split import Problem
@@ -27,7 +28,10 @@ class Report:
     spec: TrafficSplitSpec
     model_name: str
     decision: Decision
-    port: int
+    port: int | None
+    """The port of the built-in routers; None with a Gateway."""
+    router: RouterName | None = None
+    """Who leads the requests; until a new router has acknowledged weights, the one before."""
     address: str | None = None
     """ClusterIP of an endpoint of the split's own."""
     weights: Mapping[str, int]
@@ -54,30 +58,24 @@ def split_status(report: Report, *, now: float) -> dict[str, Any]:
     status: dict[str, Any] = {
         "observedGeneration": metadata["generation"],
         **rollout_to_wire(report.decision.rollout),
-        "port": report.port,
         "endpoint": endpoint_url(metadata["name"], metadata["namespace"], report.model_name),
         "conditions": _conditions(report, now=now),
     }
     for candidate in status.get("candidates", ()):
         if (share := _realised(report, candidate)) is not None:
             candidate["realisedShare"] = share
-    if report.address is not None:
-        status["clusterIP"] = report.address
-    if report.weights:
-        status["weights"] = [
-            {"revision": revision, "weight": weight} for revision, weight in sorted(report.weights.items())
-        ]
-    if report.analysis:
-        status["analysis"] = list(report.analysis)
-    if report.evidence:
-        status["evidence"] = dict(report.evidence)
-    if report.verdict is not None:
-        status["verdict"] = report.verdict
-    if report.command is not None:
-        status["lastCommand"] = dict(report.command)
-    if report.commands:
-        status["commands"] = [dict(command) for command in report.commands]
-    return status
+    told: dict[str, Any] = {
+        "port": report.port,
+        "router": report.router,
+        "clusterIP": report.address,
+        "weights": [{"revision": name, "weight": weight} for name, weight in sorted(report.weights.items())] or None,
+        "analysis": list(report.analysis) or None,
+        "evidence": dict(report.evidence or {}) or None,
+        "verdict": report.verdict,
+        "lastCommand": dict(report.command) if report.command is not None else None,
+        "commands": [dict(command) for command in report.commands] or None,
+    }
+    return status | {field: value for field, value in told.items() if value is not None}
 
 
 def _realised(report: Report, candidate: Mapping[str, Any]) -> float | None:

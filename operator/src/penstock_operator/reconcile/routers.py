@@ -17,6 +17,7 @@ class Routers:
         self._by_name: Mapping[RouterName, SplitRouter] = {ENVOY: built_in, GATEWAY: gateway}
         self._asked: dict[ObjectRef, RouterName] = {}
         self._leaving: dict[ObjectRef, RouterName] = {}
+        self._seen: set[ObjectRef] = set()
 
     async def prepare(self, split: Manifest) -> Problem | None:
         """Make what the router of the split needs; from now on that router answers for it."""
@@ -41,6 +42,9 @@ class Routers:
         before = router_before(split)
         if before is not None and changes_router(split):
             self._leaving[ref] = before
+        elif name == GATEWAY and ref not in self._seen:
+            self._leaving[ref] = ENVOY  # an operator before this one may have ended while the routers lingered
+        self._seen.add(ref)
         leaving = self._leaving.get(ref)
         if leaving is None or leaving == name:
             self._leaving.pop(ref, None)
@@ -54,6 +58,7 @@ class Routers:
         """Take a deleted split from all routers."""
         self._leaving.pop(ref, None)
         self._asked.pop(ref, None)
+        self._seen.discard(ref)
         pauses = [await router.withdraw(ref) for router in self._by_name.values()]
         return max((pause for pause in pauses if pause is not None), default=None)
 

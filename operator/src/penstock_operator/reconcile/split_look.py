@@ -13,6 +13,7 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 from penstock_operator.core.policy_view import policy_views
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import parse_rollout
+from penstock_operator.core.router_choice import ENVOY, changes_router, router_of
 from penstock_operator.core.tactics import Tactics, tactics_of
 from penstock_operator.core.traffic_split import (
     Competition,
@@ -44,8 +45,9 @@ class Look:
     policies: list[PolicyView]
     rollout: Rollout
     weights: dict[str, int]
-    """What every router has acknowledged, as status tells."""
-    port: int
+    """What every router has acknowledged, as status tells; empty while another kind of router takes over."""
+    port: int | None
+    """The port of the built-in routers; None with a Gateway."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -89,7 +91,8 @@ def look_at(ref: ObjectRef, manifest: Manifest, cluster: Cluster) -> Look | Prob
     splits = cluster.list(Kind.TRAFFIC_SPLIT, ref.namespace)
     if problem := problem_of(manifest, spec, deployments, splits):
         return problem
-    rollout, weights = parse_rollout(manifest.get("status", {})), acknowledged_weights(manifest)
+    rollout = parse_rollout(manifest.get("status", {}))
+    weights = {} if changes_router(manifest) else acknowledged_weights(manifest)
     concerned = deployments_of(spec, rollout, weights) & deployments.keys()
     targets = {}
     for name in concerned:
@@ -111,7 +114,7 @@ def look_at(ref: ObjectRef, manifest: Manifest, cluster: Cluster) -> Look | Prob
         policies=policy_views(spec, ref.name, cluster.list(Kind.DRIFT_POLICY, ref.namespace)),
         rollout=rollout,
         weights=weights,
-        port=_port(manifest, splits),
+        port=_port(manifest, splits) if router_of(manifest) == ENVOY else None,
     )
 
 

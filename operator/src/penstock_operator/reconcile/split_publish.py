@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from penstock_operator.core.capacity import Pods, within_capacity
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.difference import differs
-from penstock_operator.core.manifests.endpoint import ToRouter, endpoint_address, endpoint_service, endpoint_write
+from penstock_operator.core.manifests.endpoint import (
+    ToRevision,
+    ToRouter,
+    endpoint_address,
+    endpoint_service,
+    endpoint_write,
+)
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.rollout_status import parse_rollout
@@ -46,9 +52,14 @@ class Publisher:
         self._observer = observer
         self._monotonic = monotonic
 
-    async def ensure_endpoint(self, look: Look) -> Problem | None:
-        """Make or mend the Service of a split that has a name of its own."""
-        service = endpoint_service(look.manifest, ToRouter(port=look.port, grpc=look.grpc))
+    async def ensure_endpoint(self, look: Look, stable: str) -> Problem | None:
+        """Make or mend the Service of a split that has a name of its own.
+
+        With a Gateway it leads to the stable revision, as that of a ModelDeployment does.
+        """
+        gateway = ToRevision(revision=stable, grpc=look.grpc)
+        target = gateway if look.port is None else ToRouter(port=look.port, grpc=look.grpc)
+        service = endpoint_service(look.manifest, target)
         ref = ref_of(kind_of(service), service)
         live = self._cluster.get(ref)
         write = endpoint_write(service, live, look.status.get("clusterIP"))
@@ -72,7 +83,7 @@ class Publisher:
         route = split_route(
             namespace=look.namespace,
             split=look.name,
-            port=look.port,
+            port=look.port or 0,
             spec=look.spec,
             rollout=rollout,
             ready=[name for name, state in look.revisions.items() if state.ready],
@@ -93,7 +104,7 @@ class Publisher:
         """Let the routers go on with what the status of a split says that may not act."""
         weights, port = acknowledged_weights(manifest), manifest.get("status", {}).get("port")
         if not weights or port is None:
-            return
+            return  # a Gateway need not be told again
         route = split_route(
             namespace=ref.namespace,
             split=ref.name,

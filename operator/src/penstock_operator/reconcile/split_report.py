@@ -9,6 +9,7 @@ from penstock_operator.core.objects import Manifest
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_state import Rollout
+from penstock_operator.core.router_choice import router_before, router_of
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.split_status import Report, blocked_status, split_status
@@ -67,6 +68,7 @@ class Reporter:
                 model_name=served_model(look.spec.stable.model_deployment, look.target),
                 decision=turn.decision,
                 port=look.port,
+                router=router_of(look.manifest) if weights else router_before(look.manifest),
                 address=address,
                 weights=weights,
                 acknowledgement=told,

@@ -24,7 +24,7 @@ from penstock_operator.core.world import World
 from penstock_operator.ports import AuditLog, Clock, Cluster, RolloutObserver
 from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.measuring import Measuring
-from penstock_operator.reconcile.routing import SplitRouter
+from penstock_operator.reconcile.routers import Routers
 from penstock_operator.reconcile.split_look import Look, look_at
 from penstock_operator.reconcile.split_publish import Published, Publisher
 from penstock_operator.reconcile.split_report import Reporter, Turn
@@ -53,7 +53,7 @@ class TrafficSplitReconciler:
         *,
         cluster: Cluster,
         clock: Clock,
-        router: SplitRouter,
+        router: Routers,
         observer: RolloutObserver,
         comparing: Comparing,
         measuring: Measuring,
@@ -106,13 +106,17 @@ class TrafficSplitReconciler:
         if told is not None and told.complete and (weights or stable in self._router.warm(ref)):
             # The first time, the endpoint moves to the routers with this write: not before they can answer.
             weights = dict(published.weights)
-        if weights and look.deployment["metadata"]["name"] != ref.name:
-            obstacle = await self._publisher.ensure_endpoint(look) or obstacle
+        if weights and stable is not None and look.deployment["metadata"]["name"] != ref.name:
+            obstacle = await self._publisher.ensure_endpoint(look, stable) or obstacle
         turn = replace(turn, obstacle=obstacle or published.problem)
+        # Before it is written down who leads now: a crash between the two repeats it.
+        leaving = await self._router.hand_over(look.manifest) if weights else None
         await self._write(ref, turn, told, weights)
         self._account(turn)
         again = self._again(decision.rollout, world, told, weights)
-        return min(again or _OBSTACLE_SECONDS, _OBSTACLE_SECONDS) if turn.obstacle else again
+        # Nothing tells of changes of Gateways and their routes.
+        polled = _OBSTACLE_SECONDS if turn.obstacle or look.port is None else None
+        return min((pause for pause in (again, polled, leaving) if pause is not None), default=None)
 
     async def _observe(self, ref: ObjectRef, look: Look, world: World) -> tuple[_Seen, World]:
         """Read the routers where that can decide something, and judge what they counted."""
