@@ -346,6 +346,12 @@ CASES = {
         invalid={"spec.strategy": {"type": "Shadow"}},
         valid={"spec.strategy": {"type": "Shadow"}, "spec.shadow": {"percent": 20}},
     ),
+    "a tolerance that is no number": Case(
+        kind=TSPLIT,
+        said='write percent, such as 5%, or a number, such as "0.5"',
+        invalid={"spec.shadow": {"compareOutputs": True, "tolerance": "-1%"}},
+        valid={"spec.shadow": {"compareOutputs": True, "tolerance": "2.5%"}},
+    ),
     "a shadow of who has a weight": Case(
         kind=TSPLIT,
         said="copies go only to candidates without weight",

@@ -13,6 +13,7 @@ from penstock_contract.outputs import Output, Sample
 from penstock_operator.core.comparison import Comparison, Moments, Tolerance, Waiting, compare, join
 
 NOW = 1_800_000_000.0
+ONE = Tolerance.parse("1%")
 
 
 def sample(pair: str = "p", *outputs: Output, seconds: float = 0.010) -> Sample:
@@ -27,8 +28,8 @@ def label(*values: str, name: str = "label") -> Output:
     return Output(name=name, labels=values)
 
 
-def compared(one: tuple[Output, ...], two: tuple[Output, ...]) -> Comparison:
-    return compare(sample("p", *one), sample("p", *two), Tolerance())
+def compared(one: tuple[Output, ...], two: tuple[Output, ...], tolerance: Tolerance = ONE) -> Comparison:
+    return compare(sample("p", *one), sample("p", *two), tolerance)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,8 @@ def compared(one: tuple[Output, ...], two: tuple[Output, ...]) -> Comparison:
     [
         pytest.param((scores(100.0),), (scores(100.9),), 0, 0.9, id="a number within a hundredth"),
         pytest.param((scores(100.0),), (scores(103.0),), 1, 3.0, id="a number beyond it"),
-        pytest.param((scores(0.0),), (scores(0.0009),), 0, 0.0009, id="numbers near zero"),
+        pytest.param((scores(0.0),), (scores(1e-7),), 0, 1e-7, id="rounding at zero"),
+        pytest.param((scores(0.0),), (scores(0.0009),), 1, 0.0009, id="more than rounding at zero"),
         pytest.param((scores(0.4, 0.6),), (scores(0.3, 0.7),), 0, 0.1, id="scores with the same winner"),
         pytest.param((scores(0.4, 0.6),), (scores(0.7, 0.3),), 1, 0.3, id="scores with another winner"),
         pytest.param((scores(0.5, 0.50001),), (scores(0.50001, 0.5),), 0, 0.00001, id="a tie that rounding decides"),
@@ -63,6 +65,15 @@ def test_a_pair_of_answers_agrees_or_not(
 
 
 @pytest.mark.parametrize(
+    ("tolerance", "apart", "disagree"),
+    [("5%", 4.9, 0), ("5%", 5.5, 1), ("0.5", 0.5, 0), ("0.5", 0.6, 1), ("0", 0.0, 0), ("0%", 0.001, 1)],
+)
+def test_single_numbers_may_be_apart_by_what_the_spec_says(tolerance: str, apart: float, disagree: int) -> None:
+    found = compared((scores(100.0),), (scores(100.0 + apart),), Tolerance.parse(tolerance))
+    assert found.disagreements == disagree
+
+
+@pytest.mark.parametrize(
     ("one", "two"),
     [
         pytest.param(scores(1.0), scores(1.0, name="z"), id="other names"),
@@ -80,39 +91,43 @@ def test_answers_with_nothing_in_common_are_neither_agreement_nor_disagreement(o
 def test_how_much_longer_the_shadow_took_is_told_of_pairs() -> None:
     slow = [sample(f"p{index}", seconds=0.010 + 0.005 * index) for index in range(3)]
     quick = [sample(f"p{index}", seconds=0.010) for index in range(3)]
-    _, found = join(Waiting(), quick, slow, now=NOW)
+    _, found = join(Waiting(), quick, slow, now=NOW, tolerance=ONE)
     assert found.latency.mean == pytest.approx(0.005)
     assert found.shadowed is not None
     assert found.shadowed.latency_difference == pytest.approx(0.005)
 
 
 def test_an_answer_waits_for_its_counterpart_and_is_compared_once() -> None:
-    waiting, first = join(Waiting(), [sample("p"), sample("q")], [], now=NOW)
-    waiting, second = join(waiting, [], [sample("p")], now=NOW + 10)
-    waiting, third = join(waiting, [], [sample("p")], now=NOW + 20)
+    waiting, first = join(Waiting(), [sample("p"), sample("q")], [], now=NOW, tolerance=ONE)
+    waiting, second = join(waiting, [], [sample("p")], now=NOW + 10, tolerance=ONE)
+    waiting, third = join(waiting, [], [sample("p")], now=NOW + 20, tolerance=ONE)
     assert [first.n, second.n, third.n] == [0, 1, 0]
     assert list(waiting.stable) == ["q"]
 
 
 def test_an_answer_whose_counterpart_does_not_come_is_given_up() -> None:
-    waiting, _ = join(Waiting(), [sample("p")], [], now=NOW)
-    waiting, late = join(waiting, [], [sample("p")], now=NOW + 91)
+    waiting, _ = join(Waiting(), [sample("p")], [], now=NOW, tolerance=ONE)
+    waiting, late = join(waiting, [], [sample("p")], now=NOW + 91, tolerance=ONE)
     assert late.n == 0
     assert waiting.stable == {}
 
 
 def test_of_two_answers_with_one_pair_the_first_counts() -> None:
     _, found = join(
-        Waiting(), [sample("p", scores(1.0)), sample("p", scores(9.0))], [sample("p", scores(1.0))], now=NOW
+        Waiting(),
+        [sample("p", scores(1.0)), sample("p", scores(9.0))],
+        [sample("p", scores(1.0))],
+        now=NOW,
+        tolerance=ONE,
     )
     assert (found.n, found.disagreements) == (1, 0)
 
 
 def test_answers_that_wait_are_bounded_and_the_oldest_give_way() -> None:
     many = [sample(f"p{index}") for index in range(10_000)]
-    waiting, _ = join(Waiting(), many, [], now=NOW)
+    waiting, _ = join(Waiting(), many, [], now=NOW, tolerance=ONE)
     assert len(waiting.stable) == 8192
-    _, found = join(waiting, [], [many[0], many[-1]], now=NOW)
+    _, found = join(waiting, [], [many[0], many[-1]], now=NOW, tolerance=ONE)
     assert found.n == 1
 
 
@@ -132,7 +147,7 @@ def test_every_pair_that_both_sides_told_is_compared_whatever_the_order(
 ) -> None:
     waiting, total = Waiting(), Comparison()
     for stable, shadow in rounds:
-        waiting, found = join(waiting, stable, shadow, now=NOW)
+        waiting, found = join(waiting, stable, shadow, now=NOW, tolerance=ONE)
         total += found
     sides = [{one.pair for part in rounds for one in part[side]} for side in (0, 1)]
     # A pair that is told again after it was compared waits anew, so it may count twice, but never less than once.

@@ -13,6 +13,8 @@ _PATIENCE_SECONDS = 90.0
 _WAITING_MAX = 8192
 #: Scores that are nearer to each other than this part of them are as good as equal: which is larger is rounding.
 _TIE = 1e-4
+#: Numbers next to 0 that differ by so little agree, whatever part of them that is.
+_ROUNDING = 1e-6
 #: Larger differences count as this one: their squares must stay numbers.
 _LARGEST = 1e100
 
@@ -21,8 +23,19 @@ _LARGEST = 1e100
 class Tolerance:
     """How far single numbers may be apart and still agree: ``absolute``, or ``relative`` to the larger of the two."""
 
-    absolute: float = 0.001
-    relative: float = 0.01
+    absolute: float = _ROUNDING
+    relative: float = 0.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Tolerance":
+        """Return what a spec says: percent of the larger number, or a number in the answers' own unit.
+
+        >>> Tolerance.parse("5%").relative, Tolerance.parse("0.5").absolute
+        (0.05, 0.5)
+        """
+        if text.endswith("%"):
+            return cls(relative=float(text.removesuffix("%")) / 100)
+        return cls(absolute=float(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +120,7 @@ def join(
     shadow: Iterable[Sample],
     *,
     now: float,
-    tolerance: Tolerance | None = None,
+    tolerance: Tolerance,
 ) -> tuple[Waiting, Comparison]:
     """Return who waits now, and what could be compared with the answers that have come.
 
@@ -116,7 +129,7 @@ def join(
     left, right = _arrived(waiting.stable, stable, now), _arrived(waiting.shadow, shadow, now)
     compared = Comparison()
     for pair in [pair for pair in left if pair in right]:
-        compared += compare(left.pop(pair)[1], right.pop(pair)[1], tolerance or Tolerance())
+        compared += compare(left.pop(pair)[1], right.pop(pair)[1], tolerance)
     return Waiting(stable=left, shadow=right), compared
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from penstock_contract.outputs import PATH, InvalidOutputs, Sample, Samples, parse
-from penstock_operator.core.comparison import Comparison, Waiting, join
+from penstock_operator.core.comparison import Comparison, Tolerance, Waiting, join
 from penstock_operator.core.names import REVISION
 from penstock_operator.core.objects import Kind, ObjectRef
 from penstock_operator.core.serving_pods import ServingPod, ready_serving_pods
@@ -57,7 +57,9 @@ class Comparing:
         self._interval_seconds = interval_seconds
         self._splits: dict[ObjectRef, _Split] = {}
 
-    def take(self, split: ObjectRef, *, stable: str, shadows: Sequence[str]) -> dict[str, Comparison]:
+    def take(
+        self, split: ObjectRef, *, stable: str, shadows: Sequence[str], tolerance: Tolerance
+    ) -> dict[str, Comparison]:
         """Begin to read the pods if that is due, and return what was compared since the last call, by shadow.
 
         A revision that is no shadow any more is forgotten. Never waits.
@@ -67,7 +69,7 @@ class Comparing:
         here.waiting = {shadow: waiting for shadow, waiting in here.waiting.items() if shadow in shadows}
         if here.task is None and here.due <= now:
             here.due = now + self._interval_seconds
-            look = self._look(split, here, stable, tuple(shadows))
+            look = self._look(split, here, (stable, *shadows), tolerance)
             here.task = asyncio.create_task(look, name=f"compare {split}")
         found, here.found = here.found, {}
         return {shadow: comparison for shadow, comparison in found.items() if shadow in shadows}
@@ -78,13 +80,17 @@ class Comparing:
         if here is not None and here.task is not None:
             here.task.cancel()
 
-    async def _look(self, split: ObjectRef, here: _Split, stable: str, shadows: Sequence[str]) -> None:
+    async def _look(self, split: ObjectRef, here: _Split, revisions: Sequence[str], tolerance: Tolerance) -> None:
         try:
-            told = await self._read(split.namespace, here, [stable, *shadows])
-            now = self._monotonic()
+            told = await self._read(split.namespace, here, revisions)
+            now, (stable, *shadows) = self._monotonic(), revisions
             for shadow in shadows:
                 waiting, compared = join(
-                    here.waiting.get(shadow, Waiting()), told.get(stable, ()), told.get(shadow, ()), now=now
+                    here.waiting.get(shadow, Waiting()),
+                    told.get(stable, ()),
+                    told.get(shadow, ()),
+                    now=now,
+                    tolerance=tolerance,
                 )
                 here.waiting[shadow] = waiting
                 here.found[shadow] = here.found.get(shadow, Comparison()) + compared

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from penstock_operator.core.comparison import Tolerance
 from penstock_operator.core.judge.counts import Reading, Shadowed, Tick
 from penstock_operator.core.objects import ObjectRef
 from penstock_operator.core.phases import ON_TRIAL
@@ -80,7 +81,8 @@ class Trials:
         if shadow is None or not shadow.compare_outputs or rollout.stable is None or not shadows:
             self._comparing.forget(ref)
             return {}
-        found = self._comparing.take(ref, stable=rollout.stable, shadows=shadows)
+        tolerance = Tolerance.parse(shadow.tolerance)
+        found = self._comparing.take(ref, stable=rollout.stable, shadows=shadows, tolerance=tolerance)
         told = {revision: comparison.shadowed for revision, comparison in found.items()}
         return {revision: shadowed for revision, shadowed in told.items() if shadowed is not None}
 

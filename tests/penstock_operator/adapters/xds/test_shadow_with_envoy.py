@@ -10,7 +10,7 @@ from tests.penstock_operator.adapters.xds.processes import Servers, plus
 from tests.penstock_operator.adapters.xds.rig import Rig, until
 
 from penstock_operator.adapters.serving_pods import HttpServingPods
-from penstock_operator.core.comparison import Comparison
+from penstock_operator.core.comparison import Comparison, Tolerance
 from penstock_operator.core.objects import Kind, ObjectRef
 from penstock_operator.core.routes import Mirror
 from penstock_operator.reconcile.comparing import Comparing
@@ -54,7 +54,7 @@ async def test_what_a_shadow_answers_otherwise_is_found_on_the_very_requests(rig
 
     async def compared(count: int) -> bool:
         nonlocal total
-        found = comparing.take(SPLIT, stable=STABLE, shadows=[SHADOW])
+        found = comparing.take(SPLIT, stable=STABLE, shadows=[SHADOW], tolerance=Tolerance.parse("1%"))
         total += found.get(SHADOW, Comparison())
         return total.n >= count
 

@@ -97,6 +97,7 @@ class Shadow(ApiModel):
 
     percent: int = 100
     compare_outputs: bool = False
+    tolerance: str = "1%"
 
 
 class AfterPromotion(ApiModel):
