@@ -155,3 +155,68 @@ async def test_a_trial_that_a_watch_follows_keeps_a_part_of_the_budget_for_it(sh
     await canary(shop, ERRORS, afterPromotion={"watch": "2m"})
     await pass_time(shop, 10, until=lambda: bool(analysis(shop)))
     assert analysis(shop)["errors"]["limit"] == 25.0
+
+
+FEW: dict[str, Any] = {"name": "few", "source": "ErrorRate", "limit": "5%"}
+
+
+async def at_rest(shop: Shop, *metrics: dict[str, Any]) -> str:
+    """Bring up a split that has nothing under way; return its stable revision."""
+    shop.apply(MD, "fraud", model(1))
+    await shop.settle()
+    shop.apply(DP, "guard", {"target": {"name": "fraud"}, "metrics": list(metrics)})
+    spec = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": STEPS}, "policies": ["guard"]}
+    shop.apply(TS, "fraud", spec)
+    await pass_time(shop, 120)
+    return str(shop.status(TS, "fraud")["stableRevision"])
+
+
+@pytest.mark.parametrize("restart", [False, True], ids=["", "after a restart of the operator"])
+async def test_a_stable_revision_that_turns_bad_at_rest_is_told_and_keeps_its_traffic(
+    shop: Shop, *, restart: bool
+) -> None:
+    stable = await at_rest(shop, FEW)
+    assert analysis(shop)["few"]["verdict"] in {"Undecided", "Pass"}
+    if restart:
+        shop.restart_operator()
+    shop.stats.behaviours[stable].error_share = 0.3
+    await pass_time(shop, 300, until=lambda: analysis(shop)["few"]["verdict"] == "Fail")
+
+    assert analysis(shop)["few"]["verdict"] == "Fail"
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "False"
+    assert shop.router.weights("shop", "fraud") == {stable: 100}
+    assert phase(shop) == "Idle"
+
+    shop.stats.behaviours[stable].error_share = 0.0
+    await pass_time(shop, 1200, until=lambda: analysis(shop)["few"]["verdict"] != "Fail")
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
+
+
+async def test_a_split_at_rest_writes_seldom(shop: Shop) -> None:
+    await at_rest(shop, FEW)
+    await pass_time(shop, 900)
+    before = len(shop.cluster.writes)
+    await pass_time(shop, 1200)
+    assert len(shop.cluster.writes) - before <= 6
+
+
+async def test_without_limits_a_split_at_rest_is_left_alone(shop: Shop) -> None:
+    await at_rest(shop, ERRORS)
+    before = len(shop.cluster.writes)
+    await pass_time(shop, 300)
+    assert len(shop.cluster.writes) == before
+    assert not analysis(shop)
+
+
+async def test_a_rollout_that_begins_ends_the_rest(shop: Shop) -> None:
+    stable = await at_rest(shop, FEW, ERRORS)
+    shop.apply(MD, "fraud", model(2))
+    await shop.settle()
+    await pass_time(shop, 8)
+    assert {entry["revision"] for entry in shop.status(TS, "fraud")["analysis"]} == {
+        shop.status(TS, "fraud")["candidates"][0]["revision"]
+    }
+    await pass_time(shop, 900, until=lambda: phase(shop) == "Promoted")
+    await pass_time(shop, 120)
+    assert shop.status(TS, "fraud")["stableRevision"] != stable
+    assert any("steady" in sums for sums in shop.status(TS, "fraud")["evidence"].values())

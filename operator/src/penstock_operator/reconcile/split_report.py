@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock_operator.core.names import served_model
-from penstock_operator.core.objects import Manifest
+from penstock_operator.core.news import is_news
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_state import Rollout
@@ -22,6 +23,10 @@ from penstock_operator.reconcile.split_look import Look
 from penstock_operator.reconcile.split_trials import analysis_of, evidence_of
 
 _COMMANDS_LIMIT = 10
+#: How many writes of nothing but numbers an API server gets from all splits together.
+_NUMBERS_PER_SECOND = 40.0
+#: A split counts for that as long after it last had new numbers.
+_BUSY_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +49,39 @@ class Turn:
         return self.command if self.command != self.look.status.get("lastCommand") else None
 
 
+class _Pace:
+    """How often numbers alone are written: at each tick, as long as all splits together write no more than so often.
+
+    Hundreds of rollouts at once would be hundreds of writes at each tick. What decides is never held up, and evidence
+    that is not written yet is kept in memory; a crash loses what came since the last write, some seconds of it.
+    """
+
+    def __init__(self) -> None:
+        self._asked: dict[ObjectRef, float] = {}
+        self._written: dict[ObjectRef, float] = {}
+
+    def allows(self, ref: ObjectRef, now: float) -> bool:
+        """Return whether the numbers of a split may be written now, and remember that they are."""
+        self._asked[ref] = now
+        busy = sum(now - asked < _BUSY_SECONDS for asked in self._asked.values())
+        if now - self._written.get(ref, float("-inf")) < busy / _NUMBERS_PER_SECOND:
+            return False
+        self._written[ref] = now
+        return True
+
+    def forget(self, ref: ObjectRef) -> None:
+        """Drop what is kept of a split."""
+        self._asked.pop(ref, None)
+        self._written.pop(ref, None)
+
+
 class Reporter:
     """The statuses of splits."""
 
     def __init__(self, *, cluster: Cluster, router: SplitRouter) -> None:
         self._cluster = cluster
         self._router = router
+        self._pace = _Pace()
 
     async def write(
         self, turn: Turn, told: Acknowledgement | None, weights: Mapping[str, int], address: str | None
@@ -85,7 +117,13 @@ class Reporter:
             ),
             now=turn.now,
         )
-        await report(self._cluster, live, status, turn.decision.events)
+        decides = bool(turn.decision.events) or is_news(Kind.TRAFFIC_SPLIT, live, {**live, "status": status})
+        if decides or self._pace.allows(look.ref, turn.now):
+            await report(self._cluster, live, status, turn.decision.events)
+
+    def forget(self, ref: ObjectRef) -> None:
+        """Drop what is kept of a split that is gone."""
+        self._pace.forget(ref)
 
     async def write_blocked(self, manifest: Manifest, problem: Problem, *, now: float) -> None:
         """Say why nothing moves."""
@@ -125,8 +163,14 @@ def _analysis(turn: Turn, begun: frozenset[str]) -> list[dict[str, Any]]:
 
 def _evidence(turn: Turn, begun: frozenset[str]) -> dict[str, Any]:
     found = evidence_of(turn.look.status) | {name: trial.evidence for name, trial in turn.trials.items()}
-    going = _judged(turn.decision.rollout) - begun
-    return {name: dict(sums) for name, sums in found.items() if name in going and sums}
+    rollout = turn.decision.rollout
+    going = _judged(rollout) - begun
+    resting = None if rollout.candidates else rollout.stable
+    return {
+        name: dict(sums)
+        for name, sums in found.items()
+        if sums and (name in going or (name == resting and "steady" in sums))
+    }
 
 
 def _verdict(turn: Turn) -> str | None:

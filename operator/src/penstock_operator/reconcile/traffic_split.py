@@ -24,6 +24,7 @@ from penstock_operator.core.world import World
 from penstock_operator.ports import AuditLog, Clock, Cluster, RolloutObserver
 from penstock_operator.reconcile.comparing import Comparing
 from penstock_operator.reconcile.measuring import Measuring
+from penstock_operator.reconcile.resting import STEADY_SECONDS, Resting
 from penstock_operator.reconcile.routers import Routers
 from penstock_operator.reconcile.split_look import Look, look_at
 from penstock_operator.reconcile.split_publish import Published, Publisher
@@ -67,6 +68,7 @@ class TrafficSplitReconciler:
         self._publisher = Publisher(cluster=cluster, router=router, observer=observer, monotonic=monotonic)
         self._reporter = Reporter(cluster=cluster, router=router)
         self._trials = Trials(comparing, measuring)
+        self._resting = Resting(measuring, monotonic)
         self._shares = Shares()
         self._audit = audit
         self._tick_seconds = tick_seconds
@@ -114,6 +116,8 @@ class TrafficSplitReconciler:
         await self._write(ref, turn, told, weights)
         self._account(turn)
         again = self._again(decision.rollout, world, told, weights)
+        if again is None and self._resting.wants(replace(look, rollout=decision.rollout)):
+            again = STEADY_SECONDS
         # Nothing tells of changes of Gateways and their routes.
         polled = _OBSTACLE_SECONDS if turn.obstacle or look.port is None else None
         return min((pause for pause in (again, polled, leaving) if pause is not None), default=None)
@@ -126,7 +130,7 @@ class TrafficSplitReconciler:
             age = self._tick_seconds * 0.9 if judged else _WARMING_SECONDS * 0.9
             await self._router.refresh(ref, max_age_seconds=age)
         ticks = self._router.take(ref) if judged else ()
-        trials = self._trials.judge(ref, look, ticks) if judged else {}
+        trials = self._trials.judge(ref, look, ticks) if judged else await self._rest(ref, look)
         shares = self._shares.judge(ref, look, ticks, judged=judged)
         found = {name: trial.findings for name, trial in trials.items() if trial.findings is not None}
         if look.spec.policies and judged:
@@ -137,6 +141,14 @@ class TrafficSplitReconciler:
         told = f"requests do not go as the weights say: {shares.mismatch}" if shares and shares.mismatch else ""
         seen = _Seen(trials=trials, shares=shares)
         return seen, replace(world, warm=self._router.warm(ref), findings=found, mismatch=told)
+
+    async def _rest(self, ref: ObjectRef, look: Look) -> dict[str, Trial]:
+        """Judge the stable revision of a split that has nothing under way, where policies have limits."""
+        if not self._resting.wants(look):
+            self._resting.forget(ref)
+            return {}
+        await self._router.refresh(ref, max_age_seconds=STEADY_SECONDS * 0.9)
+        return self._resting.judge(ref, look, self._router.take(ref))
 
     async def _publish(self, ref: ObjectRef, turn: Turn) -> Published:
         """Bring the weights to the routers.
@@ -180,7 +192,9 @@ class TrafficSplitReconciler:
     async def _leave(self, ref: ObjectRef) -> float | None:
         """Let the routers go on for a deleted split until nobody is led to them any more."""
         self._trials.forget(ref)
+        self._resting.forget(ref)
         self._shares.forget(ref)
+        self._reporter.forget(ref)
         return await self._router.withdraw(ref)
 
     def _account(self, turn: Turn) -> None:

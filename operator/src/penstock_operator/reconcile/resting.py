@@ -1,0 +1,112 @@
+"""Judges the stable revisions of splits that have nothing under way, by the limits of their policies."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from penstock_operator.core.judge.counts import Reading
+from penstock_operator.core.measurement import RevisionCounts
+from penstock_operator.core.objects import ObjectRef
+from penstock_operator.core.questions import questions_of
+from penstock_operator.core.routes import LatencyCounts
+from penstock_operator.core.steady import has_limits, judge_steady
+from penstock_operator.core.trial import Trial, tick_of
+from penstock_operator.reconcile.measuring import Measuring
+from penstock_operator.reconcile.sampling import SplitTick
+from penstock_operator.reconcile.split_look import Look
+from penstock_operator.reconcile.split_trials import evidence_of
+
+#: How often the routers are read for a split at rest.
+STEADY_SECONDS = 30.0
+#: As long as no verdict changes, status tells of it this often only: hundreds of splits at rest must stay quiet.
+_SHOWN_SECONDS = 600.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Kept:
+    """What was found last, and what status was told of it."""
+
+    revision: str
+    trial: Trial
+    shown: Trial
+    shown_at: float
+
+
+class Resting:
+    """The steady states of all splits. Between two tellings up to ten minutes of evidence are in memory alone."""
+
+    def __init__(self, measuring: Measuring, monotonic: Callable[[], float]) -> None:
+        self._measuring = measuring
+        self._monotonic = monotonic
+        self._kept: dict[ObjectRef, _Kept] = {}
+
+    def wants(self, look: Look) -> bool:
+        """Return whether a split has nothing under way and policies with limits."""
+        rollout = look.rollout
+        busy = rollout.candidates or rollout.watch is not None or rollout.returning is not None
+        return rollout.stable is not None and not busy and bool(look.weights) and has_limits(look.policies)
+
+    def judge(self, ref: ObjectRef, look: Look, ticks: Sequence[SplitTick]) -> dict[str, Trial]:
+        """Judge what is new of the stable revision; return what status shall tell."""
+        stable = look.rollout.stable
+        if stable is None:
+            return {}
+        kept = self._kept.get(ref)
+        if kept is not None and kept.revision != stable:
+            kept = None
+        evidence = kept.trial.evidence if kept else evidence_of(look.status).get(stable, {})
+        counts = merged([tick.counts[stable] for tick in ticks if stable in tick.counts])
+        readings = self._readings(ref, look, stable)
+        one = tick_of(ticks[-1].at, {stable: counts} if counts else {}, stable="", candidate=stable) if ticks else None
+        trial = judge_steady(
+            look.policies,
+            evidence,
+            revision=stable,
+            ticks=[one] if one else [],
+            tick_seconds=STEADY_SECONDS,
+            readings=readings,
+        )
+        if trial is not None:
+            trial = replace(trial, analysis=tuple({**entry, "revision": stable} for entry in trial.analysis))
+            kept = self._told(stable, trial, kept)
+            self._kept[ref] = kept
+        return {stable: kept.shown} if kept else {}
+
+    def forget(self, ref: ObjectRef) -> None:
+        """Drop what is kept of a split that is gone or has something under way."""
+        self._kept.pop(ref, None)
+
+    def _told(self, stable: str, trial: Trial, kept: _Kept | None) -> _Kept:
+        now = self._monotonic()
+        if kept and _verdicts(kept.shown) == _verdicts(trial) and now - kept.shown_at < _SHOWN_SECONDS:
+            return _Kept(revision=stable, trial=trial, shown=kept.shown, shown_at=kept.shown_at)
+        return _Kept(revision=stable, trial=trial, shown=trial, shown_at=now)
+
+    def _readings(self, ref: ObjectRef, look: Look, stable: str) -> dict[str, Reading]:
+        asked = questions_of(look.policies, namespace=look.namespace, split=look.name, stable=stable, candidate=stable)
+        return self._measuring.readings(ref, stable, [one for one in asked if one.stable is None])
+
+
+def merged(parts: Sequence[RevisionCounts]) -> RevisionCounts | None:
+    """Return several ticks as one: the detector counts looks, however often others made the routers be read."""
+    if not parts:
+        return None
+    same = all(one.latency.le == other.latency.le for one, other in pairwise(parts))
+    latency = (
+        LatencyCounts(
+            le=parts[-1].latency.le,
+            counts=tuple(sum(column) for column in zip(*(part.latency.counts for part in parts), strict=True)),
+        )
+        if same
+        else parts[-1].latency
+    )
+    return replace(
+        parts[-1],
+        requests=sum(part.requests for part in parts),
+        errors=sum(part.errors for part in parts),
+        latency=latency,
+    )
+
+
+def _verdicts(trial: Trial) -> list[tuple[str, str, str]]:
+    return [(entry["policy"], entry["metric"], entry["verdict"]) for entry in trial.analysis]
