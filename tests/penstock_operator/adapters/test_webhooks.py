@@ -298,6 +298,21 @@ async def test_a_secret_that_is_missing_is_told_and_nothing_is_sent_without_it(
     assert endpoint.received == []
 
 
+async def test_what_nobody_foresaw_is_told_and_tried_again_later(office: Office, url: str) -> None:
+    sent = letter(url, alert(), secret_name="am")
+
+    async def broken(namespace: str, name: str) -> Credentials:
+        raise KeyError(f"{namespace}/{name}")
+
+    office.safe.credentials = broken  # type: ignore[method-assign]
+    office.postman.hold(POLICY, {"alerts": sent})
+    delivery = await office.after(0, sent, 1)
+    assert delivery is not None
+    assert delivery.message == "a fault of the operator: KeyError; its log has more"
+    await office.after(1.3, sent, 2)
+    assert office.counted == [False, False]
+
+
 def keys(**values: str) -> dict[str, str]:
     return {name.replace("_", "."): base64.b64encode(value.encode()).decode() for name, value in values.items()}
 

@@ -144,7 +144,11 @@ class Postman:
             async with self._turns:
                 letter = box.letter
                 box.sent_at = self._monotonic()
-                trouble = await self._try(letter)
+                try:
+                    trouble = await self._try(letter)
+                except Exception as error:  # noqa: BLE001 - the top of a task: it must not be tried again at once
+                    _LOG.exception("%s: a letter could not be sent", key[0])
+                    trouble = f"a fault of the operator: {type(error).__name__}; its log has more"
             self._note(key[0], box, letter, trouble)
         finally:
             box.task = None
