@@ -88,13 +88,16 @@ def provision(environment: dict[str, str]) -> dict[str, str]:
 def install(environment: dict[str, str], keys: dict[str, str]) -> None:
     """Install or upgrade the chart, and wait until the operator is ready."""
     registry, tag = os.environ.get("REGISTRY", "penstock"), os.environ.get("TAG", "dev")
-    values = {
+    values: dict[str, dict[str, object]] = {
         name: {"image": {"repository": f"{registry}/{image}", "tag": tag}}
         for name, image in (("operator", "operator"), ("serving", "server"), ("router", "router"))
     }
+    # For trials of spec.gateway in clusters of our own; somebody else's is asked for no rights that it may not give.
+    values["gateway"] = {"enabled": bool(keys)}
     if "operator" in keys:
         # The tag stays the same; the annotation restarts the operator when its image is another one.
-        values["operator"] |= {"podAnnotations": {"penstock.dev/build": keys["operator"]}}
+        # And somebody is watching: drift of live traffic is looked for often.
+        values["operator"] |= {"podAnnotations": {"penstock.dev/build": keys["operator"]}, "profileSeconds": 5}
     say(f"helm upgrade --install {RELEASE} charts/penstock --namespace {NAMESPACE}")
     command = [
         *("helm", "upgrade", "--install", RELEASE, str(ROOT / "charts" / "penstock")),

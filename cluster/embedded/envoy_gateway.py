@@ -17,6 +17,8 @@ from .layout import Layout
 from .paths import cache_dir
 
 MODULE = "github.com/envoyproxy/gateway"
+#: The Gateway API itself, of the version that Envoy Gateway implements.
+GATEWAY_API = "sigs.k8s.io/gateway-api"
 NAMESPACE = "envoy-gateway-system"
 RELEASE = "envoy-gateway"
 CLASS = "envoy-gateway"
@@ -31,7 +33,7 @@ def ensure(layout: Layout, store: ImageStore) -> None:
     """Install or upgrade it in the running cluster; some seconds when all is there."""
     binaries.ensure([binaries.ENVOY_GATEWAY, binaries.HELM])
     _import_image(store)
-    charts = _module_folder() / "charts" / "gateway-helm"
+    charts = sources(MODULE) / "charts" / "gateway-helm"
     kubectl: list[str | Path] = [binaries.bin_dir() / "kubectl", f"--kubeconfig={layout.kubeconfig}"]
     apply = [*kubectl, "apply", "--server-side", "--force-conflicts", "--field-manager=penstock-cluster"]
     with step("CRDs of the Gateway API and of Envoy Gateway"):
@@ -62,14 +64,14 @@ def _import_image(store: ImageStore) -> None:
         store.add(archive, reference=IMAGE, key=key)
 
 
-def _module_folder() -> Path:
-    """Return the folder of the module's sources, which hold the chart and the CRDs of this very version."""
-    command = [str(go_command()), "mod", "download", "-json", MODULE]
+def sources(module: str) -> Path:
+    """Return the folder of the sources of a module that Envoy Gateway is built from: CRDs, charts and all."""
+    command = [str(go_command()), "mod", "download", "-json", module]
     environment = {**os.environ, "GOFLAGS": "-mod=readonly", "GOTOOLCHAIN": "local"}
     folder = binaries.ENVOY_GATEWAY.folder
     done = subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
-        raise ClusterError(f"the sources of {MODULE} cannot be had:\n{done.stderr}{done.stdout}")
+        raise ClusterError(f"the sources of {module} cannot be had:\n{done.stderr}{done.stdout}")
     return Path(json.loads(done.stdout)["Dir"])
 
 

@@ -19,6 +19,8 @@ CONNECTIONS = int(os.environ["CONNECTIONS"])
 SECONDS = float(os.environ["SECONDS"])
 TOLERANCE = 1e-3
 URL = os.environ["URL"]
+#: Tell answers apart by the revision that the router names, or by the version of the model, which any answer names.
+BY = os.environ.get("BY", "revision")
 #: Host headers to send in turn; the endpoint answers whatever they say.
 HOSTS = [host for host in os.environ.get("HOSTS", "").split(",") if host]
 
@@ -63,7 +65,10 @@ async def ask(
             who = response.headers.get("x-penstock-revision", "direct")
             outcome = str(response.status)
             if response.ok:
-                outputs = {output["name"]: output["data"] for output in json.loads(answer)["outputs"]}
+                told = json.loads(answer)
+                outputs = {output["name"]: output["data"] for output in told["outputs"]}
+                if BY == "version":
+                    who = f"version-{told['model_version']}"
                 if outputs["label"][0] not in labels or abs(sum(outputs["probabilities"]) - 1) > TOLERANCE:
                     outcome = "wrong"
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError) as error:

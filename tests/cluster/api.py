@@ -37,6 +37,12 @@ _PLURALS = {
     "ControllerRevision": ("/apis/apps/v1", "controllerrevisions"),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
+    "GatewayClass": ("/apis/gateway.networking.k8s.io/v1", "gatewayclasses"),
+    "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),
+    "HTTPRoute": ("/apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "CronJob": ("/apis/batch/v1", "cronjobs"),
+    "Job": ("/apis/batch/v1", "jobs"),
+    "RoleBinding": ("/apis/rbac.authorization.k8s.io/v1", "rolebindings"),
     "Lease": ("/apis/coordination.k8s.io/v1", "leases"),
     "Role": ("/apis/rbac.authorization.k8s.io/v1", "roles"),
     "ClusterRole": ("/apis/rbac.authorization.k8s.io/v1", "clusterroles"),
@@ -93,7 +99,12 @@ class Api:
         self._connection = None
 
     def raw(
-        self, method: str, path: str, body: Manifest | None = None, content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        headers: dict[str, str] | None = None,
     ) -> tuple[int, str]:
         """Return the status and the text of one answer; a connection that was closed meanwhile is opened again."""
         for attempt in (1, 2):
@@ -102,8 +113,8 @@ class Api:
                     self._access.host, self._access.port, timeout=_TIMEOUT_SECONDS, context=self._access.context
                 )
             try:
-                headers = {"Content-Type": content_type, "User-Agent": "tests"}
-                self._connection.request(method, path, json.dumps(body) if body is not None else None, headers)
+                sent = {"Content-Type": content_type, "User-Agent": "tests", **(headers or {})}
+                self._connection.request(method, path, json.dumps(body) if body is not None else None, sent)
                 answer = self._connection.getresponse()
                 return answer.status, answer.read().decode(errors="replace")
             except (http.client.HTTPException, OSError):

@@ -1,0 +1,154 @@
+"""One story for both routers of splits, the built-in one and real Envoy Gateway; and what Gateways refuse."""
+
+import math
+from collections import Counter
+from typing import ClassVar
+
+import pytest
+from tests.cluster.api import Api, Manifest, condition, wait
+from tests.cluster.scene import Scene, Traffic, steps, unix
+from tests.cluster.test_commands import Plugin
+
+pytestmark = pytest.mark.cluster
+
+CLASS = "envoy-gateway"
+HOST = "tumor.example.com"
+#: How far a share may be from its weight by chance: once in a million.
+SIGMAS = 4.9
+SHARE_OF = 800
+
+
+class RouterStory:
+    """Weights are what they are said to be, nothing is lost while they change, and a bad revision is taken back."""
+
+    gateway: ClassVar[Manifest | None] = None
+
+    def url(self, scene: Scene) -> str:
+        """Return the address at which the router is asked."""
+        return f"http://tumor.{scene.namespace}.svc/v2/models/tumor/infer"
+
+    def prepare(self, scene: Scene) -> None:
+        """Make what must be there before the split."""
+
+    def split(self, scene: Scene, schedule: list[Manifest]) -> None:
+        """Put the model behind the router, and wait until it is."""
+        scene.split(schedule=schedule)
+        if self.gateway is not None:
+            patch = {"spec": {"gateway": self.gateway}}
+            generation = scene.api.merge("TrafficSplit", "tumor", scene.namespace, patch)["metadata"]["generation"]
+            wait(
+                "the Gateway leads the split",
+                lambda: (
+                    scene.status("TrafficSplit").get("router") == "Gateway"
+                    and condition(scene.get("TrafficSplit"), "Ready").get("observedGeneration") == generation
+                ),
+                seconds=60,
+                picture=scene.picture,
+            )
+
+    def test_weights_are_realised_without_a_loss_and_what_is_bad_is_taken_back(self, scene: Scene) -> None:
+        plugin = Plugin(scene)
+        self.prepare(scene)
+        scene.serve()
+        self.split(scene, [{"weight": 25}, {"pause": {}}, {"weight": 100}])
+        traffic = scene.ask(rate=150, URL=self.url(scene), HOSTS=HOST, BY="version")
+
+        good = scene.change_model("tumor-v2.onnx", "2")
+        scene.wait_phase(good, "Paused")
+        assert scene.status("TrafficSplit")["router"] == ("Gateway" if self.gateway else "Envoy")
+        asked = answers_of(traffic, SHARE_OF)
+        share = asked["version-2"] / asked.total()
+        assert abs(share - 0.25) <= SIGMAS * math.sqrt(0.25 * 0.75 / asked.total()), asked
+
+        plugin("promote", "tumor")
+        scene.wait_phase(good, "Promoted")
+        asked = answers_of(traffic, 150)
+        assert set(asked) == {"version-2"}
+        assert traffic.failures() == {}
+
+        patch = {"spec": {"strategy": {"steps": steps(25, 100)}}}
+        scene.api.merge("TrafficSplit", "tumor", scene.namespace, patch)
+        before = traffic.read().total()
+        failing = scene.change_model("tumor-v3-errors.onnx", "3")
+        status = scene.wait_phase(failing, "RolledBack")
+        assert status["rejected"][0]["by"] == "tumor-guard/errors"
+        traffic.wait_for_more(300)
+        told = traffic.failures()
+        assert told.total() < 0.5 * (traffic.total() - before), told
+        late = [second for second in traffic.seconds if second["t"] > unix(status["rejected"][0]["at"]) + 2.0]
+        assert sum(second["answers"].get("version-3 200", 0) for second in late) == 0
+        assert all(key.endswith(" 200") for second in late for key in second["answers"]), late
+
+
+class TestBuiltInRouter(RouterStory):
+    lasts_seconds = 70
+
+
+class TestGateway(RouterStory):
+    lasts_seconds = 75
+    gateway: ClassVar[Manifest | None] = {"parentRefs": [{"name": "edge"}], "hostnames": [HOST]}
+
+    @pytest.fixture(autouse=True)
+    def needs_envoy_gateway(self, api: Api) -> None:
+        if api.get("GatewayClass", CLASS) is None:
+            pytest.skip("needs Envoy Gateway: python3 cluster/embedded gateway; or make test")
+
+    def url(self, scene: Scene) -> str:
+        address = scene.get("Gateway", "edge")["status"]["addresses"][0]["value"]
+        return f"http://{address}/v2/models/tumor/infer"
+
+    def prepare(self, scene: Scene) -> None:
+        scene.apply(
+            {
+                "apiVersion": "gateway.networking.k8s.io/v1",
+                "kind": "Gateway",
+                "metadata": {"name": "edge"},
+                "spec": {
+                    "gatewayClassName": CLASS,
+                    "listeners": [{"name": "http", "protocol": "HTTP", "port": 80}],
+                },
+            }
+        )
+        wait("the Gateway is programmed", lambda: is_programmed(scene), seconds=120, picture=scene.picture)
+
+    def test_what_the_gateway_refuses_is_told_and_what_was_led_goes_on(self, scene: Scene) -> None:
+        for gateway, words in (
+            ({"parentRefs": [{"name": "edge", "sectionName": "https"}], "hostnames": [HOST]}, "listener https"),
+            ({"parentRefs": [{"name": "egde"}]}, "there is no such Gateway"),
+        ):
+            scene.api.merge("TrafficSplit", "tumor", scene.namespace, {"spec": {"gateway": gateway}})
+
+            def told(words: str = words) -> bool:
+                ready = condition(scene.get("TrafficSplit"), "Ready")
+                return ready.get("status") == "False" and words in ready["message"]
+
+            wait(f"{words} is told", told, seconds=30, picture=scene.picture)
+            assert scene.answers_right()
+        scene.api.merge("TrafficSplit", "tumor", scene.namespace, {"spec": {"gateway": self.gateway}})
+        scene.wait_ready("TrafficSplit", seconds=30)
+
+    def test_without_the_gateway_the_routers_lead_again_and_the_route_is_gone(self, scene: Scene) -> None:
+        scene.api.merge("TrafficSplit", "tumor", scene.namespace, {"spec": {"gateway": None}})
+        wait(
+            "the built-in routers lead the split",
+            lambda: scene.status("TrafficSplit").get("router") == "Envoy" and scene.find("HTTPRoute") is None,
+            seconds=90,
+            picture=scene.picture,
+        )
+        wait("the endpoint answers", scene.answers_right, seconds=30, picture=scene.picture)
+
+
+def answers_of(traffic: Traffic, requests: int) -> Counter[str]:
+    """Return the next answers by who gave them; those of the second that has begun are left out."""
+    begun = len(traffic.read().seconds) + 1
+    traffic.wait_for_more(requests + 300)
+    counted: Counter[str] = Counter()
+    for second in traffic.seconds[begun:]:
+        for key, count in second["answers"].items():
+            counted[key.split()[0]] += count
+    assert counted.total() >= requests
+    return counted
+
+
+def is_programmed(scene: Scene) -> bool:
+    return condition(scene.find("Gateway", "edge"), "Programmed").get("status") == "True"
