@@ -217,20 +217,20 @@ def _check_comes_back(decoded: InferRequest, model: str) -> None:
     """Answer the inputs as outputs, and ask for the same with the answer."""
     results = [decoded.inputs[output.name] for output in decoded.outputs]
     try:
-        encoded = _ENCODERS[model].encode(decoded, results)
+        body, json_bytes = _ENCODERS[model].encode(decoded, results)
     except UnencodableOutput:
         # Raw bytes may hold what JSON cannot; JSON itself cannot.
         assert any(_is_not_json(array) for array in results)
         return
-    answer: dict[str, Any] = orjson.loads(encoded.body[: encoded.json_bytes])
+    answer: dict[str, Any] = orjson.loads(body[:json_bytes])
     assert answer.get("id") == decoded.id
     if len(results) != len(MODELS[model]) or any(output.classification for output in decoded.outputs):
         return
     asked = orjson.dumps({"inputs": answer["outputs"]})
-    if encoded.json_bytes is None:
+    if json_bytes is None:
         again = _DECODERS[model].decode(asked)
     else:
-        again = _DECODERS[model].decode(asked + encoded.body[encoded.json_bytes :], len(asked))
+        again = _DECODERS[model].decode(asked + body[json_bytes:], len(asked))
     for name, array in decoded.inputs.items():
         np.testing.assert_array_equal(again.inputs[name], array)
 

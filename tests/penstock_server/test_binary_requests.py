@@ -56,14 +56,14 @@ def test_what_is_answered_in_binary_is_taken_in_binary(
     asked = InferRequest(id="1", inputs={}, outputs=outputs, rows=1)
     encoder = ResponseEncoder(model_name="m", model_version="", outputs=specs)
     try:
-        encoded = encoder.encode(asked, [array, array])
+        answered, json_bytes = encoder.encode(asked, [array, array])
     except UnencodableOutput:
         assert together_with_json  # an infinity, which raw tensors carry and JSON does not
         return
-    assert encoded.json_bytes is not None
-    answer = orjson.loads(encoded.body[: encoded.json_bytes])
+    assert json_bytes is not None
+    answer = orjson.loads(answered[:json_bytes])
     body = orjson.dumps({"inputs": answer["outputs"]})
-    raw = encoded.body[encoded.json_bytes :]
+    raw = answered[json_bytes:]
     back = RequestDecoder(specs, []).decode(body + raw, len(body)).inputs
     for name in ("a", "b"):
         assert back[name].dtype == DTYPES[datatype]
@@ -154,8 +154,8 @@ def test_a_client_says_how_long_it_waits(microseconds: int, seconds: float | Non
 def test_what_json_cannot_carry_goes_in_binary() -> None:
     asked = InferRequest(id=None, inputs={}, outputs=(RequestedOutput(name="x", binary=True),), rows=1)
     array = np.array([[np.nan, np.inf]], np.float32)
-    encoded = ResponseEncoder(model_name="m", model_version="", outputs=[X]).encode(asked, [array])
-    assert encoded.body[encoded.json_bytes :] == array.tobytes()
+    body, json_bytes = ResponseEncoder(model_name="m", model_version="", outputs=[X]).encode(asked, [array])
+    assert body[json_bytes:] == array.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -169,14 +169,14 @@ def test_what_json_cannot_carry_goes_in_binary() -> None:
 def test_classes_are_named_largest_first(array: list[Any], texts: list[str], shape: list[int]) -> None:
     asked = InferRequest(id=None, inputs={}, outputs=(RequestedOutput(name="x", classification=2),), rows=1)
     encoder = ResponseEncoder(model_name="m", model_version="", outputs=[X])
-    (output,) = orjson.loads(encoder.encode(asked, [np.array(array, np.float32)]).body)["outputs"]
+    (output,) = orjson.loads(encoder.encode(asked, [np.array(array, np.float32)])[0])["outputs"]
     assert (output["datatype"], output["shape"], output["data"]) == ("BYTES", shape, texts)
 
 
 def test_no_rows_have_no_classes() -> None:
     asked = InferRequest(id=None, inputs={}, outputs=(RequestedOutput(name="x", classification=2),), rows=0)
     encoder = ResponseEncoder(model_name="m", model_version="", outputs=[X])
-    (output,) = orjson.loads(encoder.encode(asked, [np.zeros((0, 3), np.float32)]).body)["outputs"]
+    (output,) = orjson.loads(encoder.encode(asked, [np.zeros((0, 3), np.float32)])[0])["outputs"]
     assert (output["shape"], output["data"]) == ([0, 2], [])
 
 

@@ -41,7 +41,7 @@ def encode_response(
     encoder = ResponseEncoder(model_name=model_name, model_version=model_version, outputs=[spec for spec, _ in outputs])
     wanted = tuple(RequestedOutput(name=spec.name) for spec, _ in outputs)
     asked = InferRequest(id=request_id, inputs={}, outputs=wanted, rows=1)
-    return encoder.encode(asked, [array for _, array in outputs]).body
+    return encoder.encode(asked, [array for _, array in outputs])[0]
 
 
 def request(**changes: Any) -> dict[str, Any]:

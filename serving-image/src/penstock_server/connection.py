@@ -73,8 +73,9 @@ class Owner(Protocol):
     def end(self) -> None:
         """Count it no more."""
 
-    def leaving(self, connection: "Connection") -> bool:
-        """Return whether the connection should end with its next answer."""
+    @property
+    def draining(self) -> bool:
+        """Whether all connections should end with their next answers."""
 
 
 def fast_way_open() -> bool:
@@ -135,7 +136,10 @@ class Connection(RequestHandler):
         else:
             end = data.find(_END)
             head = self._heads.get(data[:end]) if end > 0 else None
-            if head is None or self._missing or not self._idle():
+            waiter = self._waiter
+            # That aiohttp waits for a request and the client takes what is written: as ``_idle`` says.
+            idle = waiter is not None and not (waiter.done() or self._paused or self._force_close or self._close)
+            if head is None or self._missing or not idle:
                 self._take_new(data)
             elif len(data) - end - _END_BYTES == head.body_bytes:
                 if self._timer is not None:
@@ -307,8 +311,9 @@ class Connection(RequestHandler):
         return max(int(length) - (len(data) - end - len(_END)), _UNKNOWN)
 
     def _answer(self, head: PlainHead, body: bytes) -> None:
-        close = self._owner.leaving(self)
-        self._next_keepalive_close_time = self._loop.time() + KEEPALIVE_SECONDS
+        now = self._loop.time()
+        close = now >= self.old_from or self._owner.draining
+        self._next_keepalive_close_time = now + KEEPALIVE_SECONDS
         reply = self._exchange.reply(head, body, close=close)
         if isinstance(reply, tuple):
             transport, (top, rest) = self.transport, reply

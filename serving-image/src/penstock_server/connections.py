@@ -63,6 +63,11 @@ class Connections(web.Server):
             self._gone.set()
         super().connection_lost(handler, exc)
 
+    @property
+    def draining(self) -> bool:
+        """Whether all connections should end with their next answers: clients should go elsewhere."""
+        return self._lifecycle.draining
+
     def leaving(self, connection: Connection) -> bool:
         """Return whether a connection should end with its next answer: the client's next one may go elsewhere."""
         return self._lifecycle.draining or self._loop.time() >= connection.old_from

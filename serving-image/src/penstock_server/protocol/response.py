@@ -1,7 +1,6 @@
 """Arrays to the body of an answer."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import orjson
 
@@ -17,11 +16,8 @@ _N = ord("n")
 _dumps, _NUMPY = orjson.dumps, orjson.OPT_SERIALIZE_NUMPY
 
 
-class Encoded(NamedTuple):
-    """The body of an answer; ``json_bytes`` of it are JSON and the rest raw tensors, None: all of it is JSON."""
-
-    body: bytes
-    json_bytes: int | None = None
+#: The body of an answer, and how many bytes of it are JSON before raw tensors, None: all of it is JSON.
+Encoded = tuple[bytes, int | None]
 
 
 class ResponseEncoder:
@@ -53,7 +49,7 @@ class ResponseEncoder:
         identity = request.id
         head = self._anonymous if identity is None else self._named + orjson.dumps(identity) + b',"outputs":['
         text = head + b",".join(parts) + b"]}"
-        return Encoded(b"".join((text, *raw)), len(text)) if raw else Encoded(text)
+        return (b"".join((text, *raw)), len(text)) if raw else (text, None)
 
     def _encode_asked(
         self, outputs: tuple[RequestedOutput, ...], results: Sequence[Array]
