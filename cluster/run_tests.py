@@ -139,7 +139,8 @@ def prepare(environment: dict[str, str]) -> None:
 
 def run_all(folder: Path, environment: dict[str, str]) -> list[int]:
     """Run all parts; return the exit statuses of pytest."""
-    provision = (sys.executable, str(ROOT / "cluster" / "provision.py"))
+    gateway = ("--", *EMBEDDED, "gateway")
+    provision = (sys.executable, str(ROOT / "cluster" / "provision.py"), *gateway)
     for_cluster = {**environment, "CLUSTER": "embedded"}
     log = folder / "provision.log"
     with beside("a cluster with Penstock in it", *provision, log=log, environment=for_cluster) as provisioning:
