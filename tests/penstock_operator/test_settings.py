@@ -12,7 +12,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.xds_port == 18000
     assert settings.xds_address == "penstock-xds.default.svc:18000"
     assert settings.leader_election
-    assert settings.workers == 4
+    assert settings.workers == 16
     assert settings.tick_seconds == 2.0
     assert settings.router_replicas == 2
     assert not settings.gateway_enabled

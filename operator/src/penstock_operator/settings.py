@@ -77,7 +77,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         lease_name=read.text("LEASE_NAME", "penstock-operator"),
         leader_election=read.flag("LEADER_ELECTION", default=True),
         webhook_hosts=read.names("WEBHOOK_HOSTS"),
-        workers=read.whole("WORKERS", 4, low=1, high=64),
+        workers=read.whole("WORKERS", 16, low=1, high=64),
         tick_seconds=read.number("TICK_SECONDS", 2.0, low=0.1, high=60.0),
         resync_seconds=read.number("RESYNC_SECONDS", 450.0, low=5.0, high=3600.0),
         prometheus_url=read.url("PROMETHEUS_URL"),

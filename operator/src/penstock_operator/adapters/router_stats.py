@@ -1,9 +1,11 @@
 """Reads the counters that Envoy keeps, from every router of a namespace at once."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from functools import lru_cache
+from operator import sub
 
 import aiohttp
 
@@ -23,6 +25,10 @@ _CLASSES = ("upstream_rq_2xx", "upstream_rq_3xx", "upstream_rq_4xx", "upstream_r
 _ERROR_CLASSES = ("upstream_rq_4xx", "upstream_rq_5xx")
 #: What the counts of calls have between the cluster and the statistic.
 _GRPC_STATS = ".grpc"
+#: One bucket is ``B<edge>(<interval>,<total>)``.
+_EDGE = re.compile(r"B([^( ]+)\(")
+_TOTAL = re.compile(r",([0-9]+)\)")
+_TEXT_SHOWN = 100
 _MILLISECONDS = 1000
 _NO_LATENCY = LatencyCounts(
     le=tuple(edge / _MILLISECONDS for edge in LATENCY_EDGES_MS), counts=(0,) * (len(LATENCY_EDGES_MS) + 1)
@@ -132,19 +138,21 @@ def _counters(statistics: dict[str, str], name: ClusterName) -> RevisionCounters
 
 def _latency(text: str, *, timeouts: int) -> LatencyCounts:
     """Return the histogram; requests that the router gave up on are in no bucket of Envoy's, so in the last here."""
-    buckets = list(_buckets(text))
-    if not buckets:
+    if not text.strip():
         return replace(_NO_LATENCY, counts=(*_NO_LATENCY.counts[:-1], timeouts))
-    if buckets[-1][0] != LATENCY_END_MS:
-        raise ValueError(f"the last latency bucket ends at {buckets[-1][0]} ms, not at {LATENCY_END_MS}")
-    cumulative = [total for _, total in buckets]
-    counts = [total - below for below, total in pairwise([0, *cumulative])]
+    # Hundreds of these are read every two seconds: two expressions cost a fifth of a loop over the buckets.
+    edges, totals = _edges(tuple(_EDGE.findall(text))), [int(total) for total in _TOTAL.findall(text)]
+    if len(edges) + 1 != len(totals) or len(totals) != text.count("B"):
+        raise ValueError(f"latency buckets that cannot be read: {text[:_TEXT_SHOWN]}")
+    counts = list(map(sub, totals, [0, *totals[:-1]]))
     counts[-1] += timeouts
-    le = tuple((edge_ms + EDGE_SHIFT_MS) / _MILLISECONDS for edge_ms, _ in buckets[:-1])
-    return LatencyCounts(le=le, counts=tuple(counts))
+    return LatencyCounts(le=edges, counts=tuple(counts))
 
 
-def _buckets(text: str) -> Iterator[tuple[float, int]]:
-    for bucket in text.split():
-        edge, _, pair = bucket.removeprefix("B").partition("(")
-        yield float(edge), int(pair.rstrip(")").partition(",")[2])
+@lru_cache(maxsize=64)
+def _edges(texts: tuple[str, ...]) -> tuple[float, ...]:
+    """Return the edges in seconds but for the last one, which all requests are below; every revision has the same."""
+    milliseconds = [float(text) for text in texts]
+    if not milliseconds or milliseconds[-1] != LATENCY_END_MS:
+        raise ValueError(f"the last latency bucket must end at {LATENCY_END_MS} ms, edges are {texts[-3:]}")
+    return tuple((edge_ms + EDGE_SHIFT_MS) / _MILLISECONDS for edge_ms in milliseconds[:-1])
