@@ -63,14 +63,18 @@ class _Known:
         return parse_profile(zlib.decompress(self.packed))
 
 
+#: ModelDeployment and revision: a candidate that is promoted goes on as it was.
+_Key = tuple[str, str]
+
+
 @dataclass(slots=True, kw_only=True)
 class _Policy:
     """What is kept for one policy; lives in memory, its numbers in status."""
 
-    watches: dict[Watched, Watch] = field(default_factory=dict)
-    problems: dict[Watched, Problem] = field(default_factory=dict)
-    judges: dict[Watched, Judge] = field(default_factory=dict)
-    due: dict[Watched, float] = field(default_factory=dict)
+    watches: dict[_Key, Watch] = field(default_factory=dict)
+    problems: dict[_Key, Problem] = field(default_factory=dict)
+    judges: dict[_Key, Judge] = field(default_factory=dict)
+    due: dict[_Key, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,21 +136,22 @@ class DriftWatch:
         kept = self._policies[ref]
         self._select(kept, watched, live)
         began = self._monotonic()
-        for one in sorted(watched, key=lambda one: kept.due[one]):
+        for key in sorted(kept.due, key=lambda key: kept.due[key]):
             now = self._monotonic()
-            if kept.due[one] > now or now - began > _SLICE_SECONDS:
+            if kept.due[key] > now or now - began > _SLICE_SECONDS:
                 break
-            await self._look_at(ref.namespace, kept, one, limits)
-            kept.due[one] = max(now, kept.due[one]) + self._interval_seconds
+            await self._look_at(ref.namespace, kept, key, limits)
+            kept.due[key] = max(now, kept.due[key]) + self._interval_seconds
         sights = tuple(
             Sight(
                 watched=one,
-                watch=kept.watches[one],
+                watch=kept.watches[key],
                 limits=limits,
-                judge=kept.judges.get(one),
-                problem=kept.problems.get(one),
+                judge=kept.judges.get(key),
+                problem=kept.problems.get(key),
             )
             for one in watched
+            for key in (_key(one),)
         )
         now = self._monotonic()
         soonest = min(kept.due.values(), default=now + self._interval_seconds)
@@ -156,44 +161,43 @@ class DriftWatch:
 
     def _select(self, kept: _Policy, watched: Sequence[Watched], live: Mapping[str, Any]) -> None:
         """Begin what is new, drop what is no more; looks at many are spread over the interval."""
-        gone = kept.watches.keys() - set(watched)
-        for one in gone:
+        gone = kept.watches.keys() - {_key(one) for one in watched}
+        for key in gone:
             for table in (kept.watches, kept.problems, kept.judges, kept.due):
-                table.pop(one, None)
+                table.pop(key, None)
         now, monotonic = self._clock.now(), self._monotonic()
-        fresh = [one for one in watched if one not in kept.watches]
+        fresh = [one for one in watched if _key(one) not in kept.watches]
         for place, one in enumerate(fresh):
-            kept.watches[one] = restored(one, live, now)
-            kept.due[one] = monotonic + place / len(fresh) * self._interval_seconds
+            kept.watches[_key(one)] = restored(one, live, now)
+            kept.due[_key(one)] = monotonic + place / len(fresh) * self._interval_seconds
         if gone:
             self._tidy()
 
     def _tidy(self) -> None:
         """Drop references, answers and judges that no watch uses any more."""
-        used = {
-            (ref.namespace, one.revision) for ref, kept in self._policies.items() for one in kept.watches
-        }  # fmt: skip
+        used = {(ref.namespace, revision) for ref, kept in self._policies.items() for _, revision in kept.watches}
         for table in (self._references, self._answers):
             for key in table.keys() - used:
                 del table[key]
         judges = {id(judge) for kept in self._policies.values() for judge in kept.judges.values()}
         self._judges = {key: judge for key, judge in self._judges.items() if id(judge) in judges}
 
-    async def _look_at(self, namespace: str, kept: _Policy, one: Watched, limits: Limits) -> None:
-        answers = await self._read(namespace, one.revision)
-        known = await self._reference(namespace, one.revision, answers)
+    async def _look_at(self, namespace: str, kept: _Policy, key: _Key, limits: Limits) -> None:
+        _, revision = key
+        answers = await self._read(namespace, revision)
+        known = await self._reference(namespace, revision, answers)
         if isinstance(known, Problem):
-            kept.problems[one] = known
+            kept.problems[key] = known
             return
         window_rows = min(limits.window_rows, known.rows // REFERENCE_PER_BLOCK)
         if window_rows < WINDOW_ROWS_MIN:
-            kept.problems[one] = _too_small(known.rows)
+            kept.problems[key] = _too_small(known.rows)
             return
-        kept.problems.pop(one, None)
-        judge = kept.judges[one] = self._judge(known, window_rows, limits)
+        kept.problems.pop(key, None)
+        judge = kept.judges[key] = self._judge(known, window_rows, limits)
         look = _decoded(answers, known.shape, self._clock.now())
         reference = Reference(shape=known.shape, judge=judge, estimator=known.estimator)
-        kept.watches[one] = after(_fitting(kept.watches[one], known.shape, judge), look, reference, limits)
+        kept.watches[key] = after(_fitting(kept.watches[key], known.shape, judge), look, reference, limits)
         await asyncio.sleep(0)  # judging one takes milliseconds, and others wait
 
     async def _read(self, namespace: str, revision: str) -> _Answers:
@@ -257,6 +261,10 @@ class DriftWatch:
                 known.profile, window_rows=window_rows, false_alarm_every=_RARELY, kinds=limits.kinds
             )
         return self._judges[key]
+
+
+def _key(one: Watched) -> _Key:
+    return one.model_deployment, one.revision
 
 
 def _decoded(answers: _Answers, shape: Shape, now: float) -> Look:

@@ -162,3 +162,68 @@ def test_drift_that_hits_both_revisions_is_nobodys_fault(profile: Profile) -> No
     assert {alarm.signal for alarm in alarms} >= {SignalClass.INPUTS, SignalClass.OUTPUTS}
     assert not any(alarm.attributable for alarm in alarms)
     assert len({alarm.window_id for alarm in alarms if alarm.revision == "Stable"}) == 1
+
+
+def strange(rng: np.random.Generator, count: int) -> Values:
+    kinds = np.array(["red", "green", "blue"], dtype=object)
+    return {
+        "constant": np.full(count, 2.0),
+        "gaps": np.where(rng.random(count) < 0.9, np.nan, rng.normal(size=count)),
+        "kind": kinds[rng.integers(0, 3, count)],
+        "number": rng.normal(size=count),
+        "score": rng.random(count),
+    }
+
+
+@pytest.mark.parametrize("outputs", [("score",), (), ("constant", "gaps", "kind", "number", "score")])
+def test_no_column_however_strange_keeps_the_others_from_being_judged(outputs: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(10)
+    profile = profile_of(strange(rng, 5000), outputs)
+    reference = reference_of(profile)
+    pod, watch = CountingPod(profile), begin("fraud-a", 0.0)
+    side = "outputs" if "number" in outputs else "inputs"
+    for number in range(1, 13):
+        live = dict(strange(rng, 300))
+        if number > 6:
+            live["constant"] = np.full(300, np.nan)
+            live["gaps"] = np.full(300, np.nan)
+            live["kind"] = np.array([f"new {place}" for place in range(300)], dtype=object)
+            live["number"] = live["number"] + 1.0
+        pod.now = number * LOOK_SECONDS
+        pod.serve(live)
+        reads = {"pod": reference.shape.decode(pod.body())}
+        look = Look(now=pod.now, reads=reads, ready={"pod"}, present={"pod"})
+        watch = after(watch, look, reference, LIMITS)
+        if number == 6:
+            assert not watch.open
+    assert {f"{side}/number", "dataQuality/constant/missing", "dataQuality/gaps/missing"} <= watch.open.keys()
+    assert "dataQuality/kind/unseen" in watch.open
+    assert len({one.window_id for one in watch.open.values()}) == 1
+
+
+def test_volume_and_silence_are_judged_by_what_is_usual(profile: Profile) -> None:
+    limits = replace(LIMITS, kinds=frozenset({Signal.DATA_QUALITY}), volume_ratio=3.0, silence_seconds=600.0)
+    stream = Stream(profile, limits, seed=11)
+    for _ in range(130):  # an hour and a bit
+        assert not stream.step(60).open
+    for _ in range(30):
+        stream.step(600)
+    assert stream.watch.open.keys() == {"dataQuality/volume"}
+    assert "rows/s of late" in stream.watch.open["dataQuality/volume"].message
+    for _ in range(60):
+        stream.step(60)
+    assert not stream.watch.open
+    for _ in range(22):
+        stream.step(0)
+    assert "dataQuality/silence" in stream.watch.open
+
+
+def test_a_gap_in_what_could_be_read_is_no_change_of_volume(profile: Profile) -> None:
+    limits = replace(LIMITS, kinds=frozenset({Signal.DATA_QUALITY}), volume_ratio=2.0)
+    stream = Stream(profile, limits, seed=12)
+    for _ in range(130):
+        stream.step(60)
+    for _ in range(40):
+        stream.step(60, silent=frozenset(stream.pods))
+    assert not stream.step(60).open
+    assert not stream.step(60).open

@@ -21,9 +21,9 @@ class Volume:
     last_row_at: float | None = None
 
     def after(self, rows: int, seconds: float, now: float) -> "Volume":
-        """Return it after ``seconds`` in which so many rows came."""
+        """Return it after ``seconds`` in which so many rows came; 0 where nobody knows how long that was."""
         if seconds <= 0:
-            return self
+            return replace(self, last_row_at=now) if rows else self
         rate, observed = rows / seconds, self.seconds + seconds
         return replace(
             self,

@@ -107,7 +107,7 @@ def after(watch: Watch, look: Look, reference: Reference, limits: Limits) -> Wat
     fresh = news(watch.known, look.reads, shape, present=look.present, since=watch.since, seconds=seconds)
     refused = {**look.refused, **fresh.refused}
     trusted = sum(pod in look.reads and pod not in refused for pod in look.ready)
-    coverage = trusted / len(look.ready) if look.ready else 0.0
+    coverage, before = (trusted / len(look.ready) if look.ready else 0.0), watch.coverage
     watch = replace(
         watch,
         looked_at=look.now,
@@ -119,7 +119,9 @@ def after(watch: Watch, look: Look, reference: Reference, limits: Limits) -> Wat
     watch = _told(watch, fresh.feedback, limits)
     if coverage < COVERAGE_MIN:
         return watch
-    watch = replace(watch, volume=watch.volume.after(int(fresh.numbers[0]), seconds, look.now))
+    # After a look at too few pods rows of more than one look have come, and nobody knows how many of each.
+    since = seconds if before >= COVERAGE_MIN else 0.0
+    watch = replace(watch, volume=watch.volume.after(int(fresh.numbers[0]), since, look.now))
     if watch.waiting >= reference.judge.window_rows:
         watch = _judged(watch, reference, limits)
     return _with(watch, _flow(watch, limits), about=_FLOW.__contains__)
