@@ -454,6 +454,18 @@ CASES = {
         invalid=freeze(timeZone="../Berlin"),
         valid=freeze(timeZone="America/Argentina/Buenos_Aires"),
     ),
+    "a Gateway and a header that keeps requests together": Case(
+        kind=TSPLIT,
+        said="a Gateway cannot keep requests with the same value of a header together",
+        invalid={"spec.gateway": {"parentRefs": [{"name": "edge"}]}, "spec.stickiness": {"header": "x-account"}},
+        valid={"spec.gateway": {"parentRefs": [{"name": "edge"}]}, "spec.stickiness": {"cookie": {"name": "penstock"}}},
+    ),
+    "a Gateway and answers that are compared": Case(
+        kind=TSPLIT,
+        said="copies that a Gateway makes cannot be told from their originals",
+        invalid={"spec.gateway": {"parentRefs": [{"name": "edge"}]}, "spec.shadow": {"compareOutputs": True}},
+        valid={"spec.gateway": {"parentRefs": [{"name": "edge"}]}, "spec.shadow": {"percent": 20}},
+    ),
     "a hostname in upper case": Case(
         kind=TSPLIT,
         said="write a DNS name in lower case, such as fraud.example.com or *.example.com",
