@@ -3,7 +3,7 @@
 # make check   format, lint, types, import contracts, chart: seconds
 # make down    removes all of it
 .DEFAULT_GOAL := help
-.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving bench-drift fuzz soak
+.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving bench-drift bench-scale fuzz soak
 PYTHON ?= python3
 CLUSTER ?=
 RESULTS := benchmarks/results
@@ -63,6 +63,9 @@ bench-judge: setup  ## the judge side by side with the rules of other controller
 bench-drift: setup  ## false alarms and delays of drift, and what judging a thousand models costs
 	nice -n 15 .venv/bin/python benchmarks/drift_on_files.py
 	OPENBLAS_NUM_THREADS=1 nice -n 15 .venv/bin/python -m benchmarks.drift_scale
+
+bench-scale: setup  ## 200 rollouts at once: how late ticks are, what the operator costs (SCALE="--sizes 50" and other options)
+	.venv/bin/python -m benchmarks.scale $(SCALE)
 
 bench-router: setup  ## what the router adds to a request
 	.venv/bin/python benchmarks/router_overhead.py

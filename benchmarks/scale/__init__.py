@@ -1,0 +1,1 @@
+"""How many rollouts one operator carries at once."""
