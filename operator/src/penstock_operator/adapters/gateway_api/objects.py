@@ -11,12 +11,14 @@ from penstock_operator.adapters.kubernetes import FIELD_MANAGER
 from penstock_operator.core.gateway import API_VERSION, KIND, Attachment, Parent
 from penstock_operator.core.objects import Manifest
 from penstock_operator.journal import note
-from penstock_operator.ports import RequestRejected
+from penstock_operator.ports import ClusterUnavailable, RequestRejected
 
 _ROOT = f"/apis/{API_VERSION}"
 #: Gateways change rarely, and all splits of a namespace ask for the same one.
 _GATEWAY_SECONDS = 5.0
 _CLASS_SECONDS = 300.0
+#: What the API server says, with status 500, of an applied field that a CRD does not have. Trying again cannot help.
+_UNKNOWN_FIELD = "field not declared in schema"
 
 
 class Requests(Protocol):
@@ -62,7 +64,12 @@ class KubernetesGatewayApi:
         metadata = manifest["metadata"]
         query = {"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"}
         where = _route_path(metadata["namespace"], metadata["name"])
-        applied = await self._client.request("apply", where, resource="httproutes", body=manifest, query=query)
+        try:
+            applied = await self._client.request("apply", where, resource="httproutes", body=manifest, query=query)
+        except ClusterUnavailable as error:
+            if _UNKNOWN_FIELD in str(error):
+                raise RequestRejected(str(error), HTTPStatus.BAD_REQUEST, "BadRequest") from error
+            raise
         if applied is None:
             raise RequestRejected(
                 f"the API server knows no {KIND} of {API_VERSION}; install the CRDs of the Gateway API",
