@@ -68,3 +68,31 @@ def test_nothing_is_said_of_what_passes_of_other_policies_or_once_it_is_settled(
     assert metric_alarms("guard", split(candidates=[CANDIDATE], analysis=[passed, others]), now=NOW) == ()
     assert metric_alarms("guard", split(phase="Idle", rejected=[TAKEN], analysis=[FAILED]), now=NOW) == ()
     assert metric_alarms("guard", None, now=NOW) == ()
+
+
+AT_REST = {**FAILED, "revision": "fraud-1", "since": "2026-11-21T12:30:00.000Z"}
+
+
+def test_a_limit_that_the_stable_revision_fails_at_rest_is_nobodys_fault() -> None:
+    resting = split(phase="Promoted", stableRevision="fraud-1", analysis=[AT_REST])
+    (alarm,) = metric_alarms("guard", resting, now=NOW)
+    assert (alarm.revision, alarm.attributable) == ("fraud-1", False)
+    assert alarm.since == unix_seconds("2026-11-21T12:30:00Z")
+
+
+def test_each_time_at_rest_is_an_alarm_of_its_own() -> None:
+    windows = {
+        metric_alarms(
+            "guard",
+            split(phase="Idle", stableRevision="fraud-1", analysis=[{**AT_REST, "since": since}]),
+            now=NOW,
+        )[0].window_id
+        for since in ("2026-11-21T12:30:00.000Z", "2026-11-22T12:30:00.000Z")
+    }
+    assert len(windows) == 2
+
+
+def test_a_metric_that_runs_dry_raises_no_alarm() -> None:
+    trial = split(phase="Progressing", candidates=[CANDIDATE], analysis=[{**FAILED, "dryRun": True}])
+    assert metric_alarms("guard", trial, now=NOW, idle=["errors"]) == ()
+    assert len(metric_alarms("guard", trial, now=NOW)) == 1

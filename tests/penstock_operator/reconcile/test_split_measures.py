@@ -186,6 +186,9 @@ async def test_a_stable_revision_that_turns_bad_at_rest_is_told_and_keeps_its_tr
     assert shop.condition(DP, "guard", "Healthy")["status"] == "False"
     assert shop.router.weights("shop", "fraud") == {stable: 100}
     assert phase(shop) == "Idle"
+    await pass_time(shop, 40)
+    assert ("guard", "Alert") in shop.deeds
+    assert ("guard", "Rollback") not in shop.deeds
 
     shop.stats.behaviours[stable].error_share = 0.0
     await pass_time(shop, 1200, until=lambda: analysis(shop)["few"]["verdict"] != "Fail")

@@ -135,7 +135,7 @@ class _Turn:
     def _obstacle(self, deed: Deed, entry: AlarmState, others: Sequence[AlarmState]) -> str | None:
         """Return why a deed must wait, empty where it is not to be done at all, None where it may be done."""
         if deed in (Deed.ROLLBACK, Deed.PAUSE):
-            return None if entry.alarm.signal is SignalClass.METRICS or entry.alarm.attributable else ""
+            return None if entry.alarm.attributable else ""
         if entry.standing is Standing.ACKNOWLEDGED:
             return ""
         if self._look.silence is not None:

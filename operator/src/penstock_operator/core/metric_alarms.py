@@ -1,7 +1,7 @@
 """What a policy's metrics have found in a rollout, as alarms: they stand until the rollout, or its end, is settled."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from penstock_operator.core.alarms import Alarm, SignalClass
@@ -15,12 +15,23 @@ _CONFIRMED = "1" * 16
 _NUMBERS = ("evidence", "limit")
 
 
-def metric_alarms(policy: str, split: Manifest | None, *, now: float) -> tuple[Alarm, ...]:
-    """Return one alarm for each of a policy's metrics that fails for a candidate, or for which it was taken back."""
+def metric_alarms(policy: str, split: Manifest | None, *, now: float, idle: Collection[str] = ()) -> tuple[Alarm, ...]:
+    """Return one alarm for each of a policy's metrics that fails for a candidate, or for which it was taken back.
+
+    A limit that the stable revision fails at rest is one too, and no revision's fault. Metrics in ``idle`` only tell.
+    """
     status: Mapping[str, Any] = (split or {}).get("status") or {}
-    if split is None or not (status.get("candidates") or status.get("phase") == Phase.ROLLED_BACK):
+    if split is None:
         return ()
-    return tuple(_alarms(policy, split, status, now))
+    silent = {f"metrics/{metric}" for metric in idle}
+    return tuple(alarm for alarm in _alarms(policy, split, status, now) if alarm.name not in silent)
+
+
+def _is_about(revision: str, entry: Mapping[str, Any], status: Mapping[str, Any]) -> bool:
+    """Return whether what was found still matters: of a rollout under way or taken back, or of what serves at rest."""
+    if status.get("candidates") or status.get("phase") == Phase.ROLLED_BACK:
+        return True
+    return revision == status.get("stableRevision") and "since" in entry
 
 
 def _alarms(policy: str, split: Manifest, status: Mapping[str, Any], now: float) -> Iterator[Alarm]:
@@ -29,10 +40,10 @@ def _alarms(policy: str, split: Manifest, status: Mapping[str, Any], now: float)
         if entry.get("policy") != policy or entry.get("verdict") != Verdict.FAIL:
             continue
         revision = _revision(entry, status)
-        if revision is None:
+        if revision is None or not _is_about(revision, entry, status):
             continue
         name = f"metrics/{entry['metric']}"
-        began = _began(revision, status)
+        began = str(entry.get("since") or _began(revision, status))
         yield Alarm(
             signal=SignalClass.METRICS,
             name=name,
@@ -42,7 +53,8 @@ def _alarms(policy: str, split: Manifest, status: Mapping[str, Any], now: float)
             since=_since(entry, revision, policy, status, now),
             message=str(entry.get("message", "")),
             evidence={key: float(entry[key]) for key in _NUMBERS if key in entry},
-            attributable=True,
+            # At rest there is no other revision that it did better.
+            attributable="since" not in entry,
             seen=_CONFIRMED,
         )
 
@@ -72,6 +84,8 @@ def _began(revision: str, status: Mapping[str, Any]) -> str:
 
 
 def _since(entry: Mapping[str, Any], revision: str, policy: str, status: Mapping[str, Any], now: float) -> float:
+    if "since" in entry:
+        return unix_seconds(entry["since"])
     by = f"{policy}/{entry['metric']}"
     for one in status.get("rejected") or ():
         if one.get("revision") == revision and one.get("by") == by and "at" in one:

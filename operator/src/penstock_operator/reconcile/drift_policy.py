@@ -49,7 +49,11 @@ class DriftPolicyReconciler:
         seen = await self._look(
             watching.Case(ref=ref, spec=spec, split=split, deployments=deployments, live=policy.get("status", {}))
         )
-        alarms = metric_alarms(ref.name, split, now=now) if spec.metrics else ()
+        alarms = (
+            metric_alarms(ref.name, split, now=now, idle=[one.name for one in spec.metrics if one.dry_run])
+            if spec.metrics
+            else ()
+        )
         case = Case(policy=policy, spec=spec, alarms=(*alarms, *(seen.alarms if seen else ())), now=now)
         acted = await self._actor.act(case)
         around = Surroundings(

@@ -1,10 +1,13 @@
 """Judges the stable revisions of splits that have nothing under way, by the limits of their policies."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
+from penstock_operator.core.conditions import timestamp
 from penstock_operator.core.judge.counts import Reading
+from penstock_operator.core.judge.judgement import Verdict
 from penstock_operator.core.measurement import RevisionCounts
 from penstock_operator.core.objects import ObjectRef
 from penstock_operator.core.questions import questions_of
@@ -14,7 +17,7 @@ from penstock_operator.core.trial import Trial, tick_of
 from penstock_operator.reconcile.measuring import Measuring
 from penstock_operator.reconcile.sampling import SplitTick
 from penstock_operator.reconcile.split_look import Look
-from penstock_operator.reconcile.split_trials import evidence_of
+from penstock_operator.reconcile.split_trials import analysis_of, evidence_of
 
 #: How often the routers are read for a split at rest.
 STEADY_SECONDS = 30.0
@@ -67,7 +70,8 @@ class Resting:
             readings=readings,
         )
         if trial is not None:
-            trial = replace(trial, analysis=tuple({**entry, "revision": stable} for entry in trial.analysis))
+            before = kept.trial.analysis if kept else analysis_of(look.status).get(stable, ())
+            trial = replace(trial, analysis=_dated(stable, trial.analysis, before, ticks[-1].at))
             kept = self._told(stable, trial, kept)
             self._kept[ref] = kept
         return {stable: kept.shown} if kept else {}
@@ -105,6 +109,25 @@ def merged(parts: Sequence[RevisionCounts]) -> RevisionCounts | None:
         requests=sum(part.requests for part in parts),
         errors=sum(part.errors for part in parts),
         latency=latency,
+    )
+
+
+def _dated(
+    stable: str, analysis: Sequence[Mapping[str, Any]], before: Sequence[Mapping[str, Any]], at: float
+) -> tuple[dict[str, Any], ...]:
+    """Return the analysis with the moment since when each metric that fails does: by it an alarm is known again."""
+    since = {(one["policy"], one["metric"]): one["since"] for one in before if "since" in one}
+    return tuple(
+        {
+            **entry,
+            "revision": stable,
+            **(
+                {"since": since.get((entry["policy"], entry["metric"]), timestamp(at))}
+                if entry["verdict"] == Verdict.FAIL
+                else {}
+            ),
+        }
+        for entry in analysis
     )
 
 
