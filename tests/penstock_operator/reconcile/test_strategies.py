@@ -538,3 +538,53 @@ async def test_a_stable_deployment_that_is_exchanged_goes_through_the_steps_too(
 
     assert dict(shop.router.weights("shop", "front").items()) == {old: 90, new: 10}
     assert shop.status(TS, "front")["stableRevision"] == old
+
+
+async def test_a_split_that_may_not_act_any_more_goes_on_leading_requests_as_it_did(shop: Shop) -> None:
+    match = [{"header": "x-beta", "present": True, "to": "candidate"}]
+    steps = {"steps": [{"weight": 10}, {"pause": {}}, {"weight": 100}]}
+    old = await begin(shop, steps, "fraud-xgb", match=match, stickiness={"header": "x-account"})
+    new = await canary(shop)
+    await shop.run(10)
+    before = route(shop)
+
+    asked = spec(steps, match=match, stickiness={"header": "x-account"})
+    shop.apply(TS, "fraud", {**asked, "stable": {"modelDeployment": "fraud-xgb"}})
+    await shop.run(10)
+    shop.restart_operator()
+    await shop.run(10)
+
+    assert shop.condition(TS, "fraud", "Ready")["reason"] == "EndpointTaken"
+    assert real_weights(shop) == {old: 90, new: 10}
+    assert (route(shop).matches, route(shop).stickiness) == (before.matches, before.stickiness)
+
+
+async def test_a_rollout_under_way_goes_on_with_its_evidence_after_an_upgrade(shop: Shop) -> None:
+    """The version before told of one candidate only, without its phase, and not whom the numbers are about."""
+    steps = [{"weight": 10}, {"weight": 50, "hold": "60s", "require": "Pass"}, {"weight": 100}]
+    old = await begin(shop, {"steps": steps})
+    new = await canary(shop)
+    await shop.run(20)
+    assert real_weights(shop) == {old: 50, new: 50}
+    seen = status(shop)["analysis"][0]["candidate"]["n"]
+
+    def age(live: dict[str, Any]) -> None:
+        told = live["status"]
+        for entry in (*told["candidates"], *told["analysis"]):
+            for field in ("phase", "realisedShare", "revision"):
+                if field != "revision" or "policy" in entry:
+                    entry.pop(field, None)
+        told["evidence"] = told["evidence"][new]
+        told.pop("router", None)
+
+    shop.cluster.edit(shop.ref(TS, "fraud"), age)
+    shop.restart_operator()
+    await shop.run(6)
+
+    assert real_weights(shop) == {old: 50, new: 50}
+    assert history(shop) == []
+    [entry] = status(shop)["analysis"]
+    assert entry["revision"] == new
+    assert entry["candidate"]["n"] > seen
+    await shop.run(90, until=lambda: phase(shop) == "Promoted")
+    assert real_weights(shop) == {new: 100}

@@ -3,6 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from pydantic import ValidationError
+
+from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
 from penstock_operator.core.capacity import Pods, within_capacity
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.difference import differs
@@ -109,7 +112,7 @@ class Publisher:
             namespace=ref.namespace,
             split=ref.name,
             port=port,
-            spec=None,
+            spec=_readable_spec(manifest),
             rollout=parse_rollout(manifest["status"]),
             ready=list(weights),
             request_timeout_seconds=_UNKNOWN_TIMEOUT_SECONDS,
@@ -117,6 +120,14 @@ class Publisher:
         )
         if route is not None:
             await self._router.publish(manifest, route)
+
+
+def _readable_spec(manifest: Manifest) -> TrafficSplitSpec | None:
+    """Return what spec says of matches, keys and copies, if it can be read at all."""
+    try:
+        return TrafficSplitSpec.parse(manifest["spec"])
+    except ValidationError:
+        return None
 
 
 def _carried(look: Look, rollout: Rollout, now: float) -> dict[str, int]:
