@@ -21,6 +21,8 @@ TOLERANCE = 1e-3
 URL = os.environ["URL"]
 #: Tell answers apart by the revision that the router names, or by the version of the model, which any answer names.
 BY = os.environ.get("BY", "revision")
+#: Headers that every request has, as a JSON object.
+HEADERS: dict[str, str] = json.loads(os.environ.get("HEADERS", "{}"))
 #: Host headers to send in turn; the endpoint answers whatever they say.
 HOSTS = [host for host in os.environ.get("HOSTS", "").split(",") if host]
 
@@ -88,7 +90,7 @@ async def worker(
     due = time.monotonic() + pause * index / CONNECTIONS
     while time.monotonic() < until:
         await asyncio.sleep(max(0.0, due - time.monotonic()))
-        headers = {"content-type": "application/json"}
+        headers = {"content-type": "application/json", **HEADERS}
         if HOSTS:
             headers["host"] = HOSTS[index // CONNECTIONS % len(HOSTS)]
         await ask(session, *asks[index % len(asks)], tally, headers)

@@ -2,10 +2,11 @@
 
 import math
 from collections import Counter
+from http import HTTPStatus
 from typing import ClassVar
 
 import pytest
-from tests.cluster.api import Api, Manifest, condition, wait
+from tests.cluster.api import Api, Manifest, condition, is_ready, wait
 from tests.cluster.scene import Scene, Traffic, steps, unix
 from tests.cluster.test_commands import Plugin
 
@@ -16,6 +17,8 @@ HOST = "tumor.example.com"
 #: How far a share may be from its weight by chance: once in a million.
 SIGMAS = 4.9
 SHARE_OF = 800
+#: Percent of the requests that a candidate without weight gets copies of.
+COPIED = 20
 
 
 class RouterStory:
@@ -30,35 +33,45 @@ class RouterStory:
     def prepare(self, scene: Scene) -> None:
         """Make what must be there before the split."""
 
-    def split(self, scene: Scene, schedule: list[Manifest]) -> None:
+    def split(self, scene: Scene) -> None:
         """Put the model behind the router, and wait until it is."""
-        scene.split(schedule=schedule)
+        scene.split(schedule=[{"weight": 0}, {"pause": {}}, {"weight": 25}, {"pause": {}}, {"weight": 100}])
+        spec: Manifest = {
+            "match": [{"header": "x-beta", "exact": "yes", "to": "candidate"}],
+            "shadow": {"percent": COPIED},
+        }
         if self.gateway is not None:
-            patch = {"spec": {"gateway": self.gateway}}
-            generation = scene.api.merge("TrafficSplit", "tumor", scene.namespace, patch)["metadata"]["generation"]
-            wait(
-                "the Gateway leads the split",
-                lambda: (
-                    scene.status("TrafficSplit").get("router") == "Gateway"
-                    and condition(scene.get("TrafficSplit"), "Ready").get("observedGeneration") == generation
-                ),
-                seconds=60,
-                picture=scene.picture,
-            )
+            spec["gateway"] = self.gateway
+        scene.api.merge("TrafficSplit", "tumor", scene.namespace, {"spec": spec})
+        name = "Gateway" if self.gateway is not None else "Envoy"
+        wait(
+            f"{name} leads the split",
+            lambda: scene.status("TrafficSplit").get("router") == name and is_ready(scene.get("TrafficSplit")),
+            seconds=60,
+            picture=scene.picture,
+        )
 
     def test_weights_are_realised_without_a_loss_and_what_is_bad_is_taken_back(self, scene: Scene) -> None:
         plugin = Plugin(scene)
         self.prepare(scene)
         scene.serve()
-        self.split(scene, [{"weight": 25}, {"pause": {}}, {"weight": 100}])
-        traffic = scene.ask(rate=150, URL=self.url(scene), HOSTS=HOST, BY="version")
+        self.split(scene)
+        asking = {"URL": self.url(scene), "HOSTS": HOST, "BY": "version"}
+        traffic = scene.ask(rate=150, **asking)
 
         good = scene.change_model("tumor-v2.onnx", "2")
         scene.wait_phase(good, "Paused")
-        assert scene.status("TrafficSplit")["router"] == ("Gateway" if self.gateway else "Envoy")
+        assert_share(*copies_of(scene, traffic, good), COPIED / 100, slack=0.04)
+        assert traffic.asked("version-2") == 0
+        matched = scene.ask(rate=20, name="beta", HEADERS='{"x-beta": "yes"}', **asking)
+        matched.wait_for_more(60)
+        assert {key.split()[0] for key in matched.answers} == {"version-2"}
+        scene.delete("Pod", "beta", grace_seconds=1)
+
+        plugin("promote", "tumor")
+        wait("25% are led to it", lambda: is_at(scene, 25), seconds=60, picture=scene.picture)
         asked = answers_of(traffic, SHARE_OF)
-        share = asked["version-2"] / asked.total()
-        assert abs(share - 0.25) <= SIGMAS * math.sqrt(0.25 * 0.75 / asked.total()), asked
+        assert_share(asked["version-2"], asked.total(), 0.25)
 
         plugin("promote", "tumor")
         scene.wait_phase(good, "Promoted")
@@ -66,7 +79,7 @@ class RouterStory:
         assert set(asked) == {"version-2"}
         assert traffic.failures() == {}
 
-        patch = {"spec": {"strategy": {"steps": steps(25, 100)}}}
+        patch = {"spec": {"strategy": {"steps": steps(25, 100)}, "match": None, "shadow": None}}
         scene.api.merge("TrafficSplit", "tumor", scene.namespace, patch)
         before = traffic.read().total()
         failing = scene.change_model("tumor-v3-errors.onnx", "3")
@@ -81,11 +94,11 @@ class RouterStory:
 
 
 class TestBuiltInRouter(RouterStory):
-    lasts_seconds = 70
+    lasts_seconds = 95
 
 
 class TestGateway(RouterStory):
-    lasts_seconds = 75
+    lasts_seconds = 120
     gateway: ClassVar[Manifest | None] = {"parentRefs": [{"name": "edge"}], "hostnames": [HOST]}
 
     @pytest.fixture(autouse=True)
@@ -148,6 +161,38 @@ def answers_of(traffic: Traffic, requests: int) -> Counter[str]:
             counted[key.split()[0]] += count
     assert counted.total() >= requests
     return counted
+
+
+def copies_of(scene: Scene, traffic: Traffic, revision: str) -> tuple[int, int]:
+    """Return how many requests the pods of a revision have answered while clients asked how many."""
+
+    def answered() -> int:
+        return sum(counted_by(scene, pod) for pod in scene.pods(f"penstock.dev/revision={revision}"))
+
+    before, begun = answered(), traffic.read().total()
+    traffic.wait_for_more(SHARE_OF)
+    return answered() - before, traffic.total() - begun
+
+
+def counted_by(scene: Scene, pod: str) -> int:
+    """Return how many requests a serving pod has answered, as it says itself."""
+    where = f"/api/v1/namespaces/{scene.namespace}/pods/{pod}:8081/proxy/metrics"
+    status, text = scene.api.raw("GET", where)
+    assert status == HTTPStatus.OK, text
+    lines = [line for line in text.splitlines() if line.startswith("penstock_requests_total{")]
+    return int(sum(float(line.rpartition(" ")[2]) for line in lines))
+
+
+def assert_share(part: int, total: int, expected: float, *, slack: float = 0.0) -> None:
+    """Fail where a share is further from its weight than chance allows, and ``slack`` for what is read later."""
+    bound = SIGMAS * math.sqrt(expected * (1 - expected) / total) + slack
+    assert abs(part / total - expected) <= bound, f"{part} of {total}, expected {expected}, at most {bound:.3f} off"
+
+
+def is_at(scene: Scene, weight: int) -> bool:
+    """Return whether the rollout waits at a weight that the router runs."""
+    status = scene.status("TrafficSplit")
+    return status.get("phase") == "Paused" and weight in [entry.get("weight") for entry in status.get("weights", [])]
 
 
 def is_programmed(scene: Scene) -> bool:
