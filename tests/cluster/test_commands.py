@@ -34,7 +34,7 @@ class Plugin:
 
 
 class TestCommands:
-    lasts_seconds = 50
+    lasts_seconds = 75
 
     def test_a_rollout_is_shown_held_let_go_aborted_tried_again_and_promoted(self, scene: Scene) -> None:
         plugin = Plugin(scene)
@@ -75,3 +75,35 @@ class TestCommands:
         assert scene.weight() == 50
         plugin("promote", "tumor")
         scene.wait_phase(candidate, "Promoted")
+
+    def test_a_person_goes_back_to_the_revision_before_whose_pods_start_first(self, scene: Scene) -> None:
+        plugin = Plugin(scene)
+        newest = scene.status("TrafficSplit")["stableRevision"]
+        promoted = [entry for entry in scene.status("TrafficSplit")["history"] if entry["outcome"] == "Promoted"]
+        before = promoted[0]["stable"]
+        wait(
+            "the old pods are gone",
+            lambda: scene.pods(f"penstock.dev/revision={before}") == [],
+            seconds=90,
+            picture=scene.picture,
+        )
+        assert "there are: " in plugin.refused("rollback", "tumor", "--to", "tumor-00000000")
+        assert f"going back to {before}" in plugin("rollback", "tumor")
+        status = scene.wait_phase(newest, "RolledBack", seconds=90)
+        assert status["stableRevision"] == before
+        assert (status["history"][0]["revision"], status["history"][0]["outcome"]) == (newest, "RolledBack")
+        assert newest in plugin("status")
+
+    def test_what_was_on_trial_when_its_split_is_deleted_does_not_become_stable_by_itself(self, scene: Scene) -> None:
+        stable = scene.status("TrafficSplit")["stableRevision"]
+        candidate = scene.change_model("tumor-v2.onnx", "on trial")
+        wait("it is on trial", lambda: scene.weight() == 50, seconds=60, picture=scene.picture)
+        scene.delete("TrafficSplit")
+        wait(
+            "the candidate is unproven",
+            lambda: scene.stalled("ModelDeployment").get("reason") == "RevisionUnproven",
+            seconds=60,
+            picture=scene.picture,
+        )
+        assert candidate in scene.stalled("ModelDeployment")["message"]
+        assert scene.status("ModelDeployment")["stableRevision"] == stable
