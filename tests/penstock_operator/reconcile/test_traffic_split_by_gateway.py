@@ -48,7 +48,8 @@ async def test_a_split_with_a_gateway_needs_no_routers_and_its_service_leads_to_
     assert "port" not in status(shop)
     assert not [name for name in shop.names(Kind.DEPLOYMENT) if name == ROUTER]
     assert shop.condition(TS, "fraud", "Ready")["status"] == "True"
-    assert shop.condition(TS, "fraud", "Programmed")["status"] == "True"
+    programmed = shop.condition(TS, "fraud", "Programmed")
+    assert (programmed["status"], programmed["message"]) == ("True", "these weights are run by Gateway shop/edge")
     assert shop.condition(MD, "fraud", "Ready")["status"] == "True"
 
 

@@ -11,7 +11,7 @@ from penstock_operator.core.objects import Manifest
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_status import rollout_to_wire
-from penstock_operator.core.router_choice import RouterName
+from penstock_operator.core.router_choice import GATEWAY, RouterName
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.traffic_split import Problem
@@ -149,7 +149,9 @@ def _programmed(report: Report) -> tuple[bool, Reason, str]:
         return False, Reason.WAITING_FOR_ROUTERS, "the routers are resolving the stable revision"
     if report.shares is not None and report.shares.mismatch:
         return False, Reason.SPLIT_MISMATCH, f"requests do not go as the weights say: {report.shares.mismatch}"
-    return True, Reason.ROUTERS_ACKNOWLEDGED, f"all {len(told.acknowledged)} routers run these weights"
+    gateways = ", ".join(sorted(told.acknowledged))
+    who = f"by {gateways}" if report.router == GATEWAY else f"by all {len(told.acknowledged)} routers"
+    return True, Reason.ROUTERS_ACKNOWLEDGED, f"these weights are run {who}"
 
 
 _STORIES = {
