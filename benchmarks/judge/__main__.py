@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.judge import goals, plot
+from benchmarks.judge.late import HEALTHY_TICKS, Late, late
 from benchmarks.judge.results import Cell, cell
 from benchmarks.judge.scenarios import Scenario, scenarios
 from benchmarks.judge.streams import BASE, TICKS
@@ -29,11 +30,14 @@ def main() -> None:
             found = measured(scenario, max(_RUNS_MIN, round(arguments.runs * scenario.weight)))
             print_table(scenario, found)
             cells += found
+    after_long = [] if arguments.only else list(late(max(_RUNS_MIN, arguments.runs // 20)))
+    print_late(after_long)
     arguments.out.mkdir(parents=True, exist_ok=True)
     document = {
         "ticks": TICKS,
         "baseErrorRate": BASE,
         "goals": [asdict(goal) for goal in goals.judged(cells)],
+        "late": [asdict(one) for one in after_long],
         "cells": [asdict(one) for one in cells],
     }
     (arguments.out / "judge.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
@@ -71,6 +75,14 @@ def print_table(scenario: Scenario, cells: Iterable[Cell]) -> None:
             f"  {one.rule:28} {share:26} {told(one.median):>6}{told(one.p90):>6} {one.exposed:9.0f} "
             f"{one.exposed_share:7.2%} {passed:>8}",
             flush=True,
+        )
+
+
+def print_late(found: Iterable[Late]) -> None:
+    for one in found:
+        print(
+            f"{HEALTHY_TICKS} healthy ticks, then errors x{one.times:g}, {one.requests} requests a tick: "
+            f"{one.rule:34} after {told(one.median)} ({told(one.p90)}), {one.false_alarms} of {one.runs} before"
         )
 
 

@@ -74,6 +74,11 @@ def test_each_of_several_candidates_shows_where_it_is_and_what_is_found_of_it() 
         assert words in text, text
 
 
+def test_a_metric_that_runs_dry_is_marked() -> None:
+    entry = {"policy": "guard", "metric": "sales", "verdict": "Fail", "message": "mean 4", "dryRun": True}
+    assert "sales  Fail (dry run)  mean 4" in drawn(shop(analysis=[entry]))
+
+
 def test_what_is_not_ready_says_why() -> None:
     message = "no ModelDeployment named fraud; create it or change spec.stable.modelDeployment"
     stalled = condition("True", "ModelDeploymentNotFound", message, type_="Stalled")

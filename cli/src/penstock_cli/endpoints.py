@@ -211,6 +211,7 @@ def _findings(status: Wire) -> tuple[FindingView, ...]:
             message=text(entry, "message"),
             evidence=entry.get("evidence"),
             limit=entry.get("limit"),
+            dry_run=entry.get("dryRun") is True,
         )
         for entry in items(status, "analysis")
     ]

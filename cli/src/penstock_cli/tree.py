@@ -89,7 +89,8 @@ def _sorted_policies(view: EndpointView) -> list[RenderableType]:
     for finding in view.findings:
         branch = branches.setdefault(finding.policy, Tree(f"policy {finding.policy}"))
         of = f" of {finding.revision}" if several else ""
-        branch.add(Text.assemble(f"{finding.metric}{of}  ", _styled(finding.verdict), f"  {_numbers(finding)}"))
+        dry = " (dry run)" if finding.dry_run else ""
+        branch.add(Text.assemble(f"{finding.metric}{of}  ", _styled(finding.verdict), f"{dry}  {_numbers(finding)}"))
     return list(branches.values())
 
 

@@ -50,6 +50,7 @@ class FindingView:
     message: str
     evidence: float | None
     limit: float | None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
