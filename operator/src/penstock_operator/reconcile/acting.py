@@ -7,8 +7,8 @@ from typing import Any
 
 from penstock_operator.api.v1alpha1.traffic_split import COMMAND_ANNOTATION
 from penstock_operator.core.acknowledgement import answer
-from penstock_operator.core.action_state import ActionState, Done, TrainingState, parse_state
-from penstock_operator.core.actions import Look, decide
+from penstock_operator.core.action_state import ActionState, AlarmState, Done, TrainingState, parse_state
+from penstock_operator.core.actions import ENDED_SECONDS, Look, decide
 from penstock_operator.core.alarms import Alarm, SignalClass
 from penstock_operator.core.alerting import alerts_of
 from penstock_operator.core.conditions import Condition, Conditions, Reason, find
@@ -75,8 +75,7 @@ class Actor:
         _tell_of_alerts(turn, deliveries)
         if any(one.state is TrainingState.STARTING for one in state.trainings if one not in stored.trainings):
             turn.again.append(_AT_ONCE_SECONDS)
-        if state.alarms:
-            turn.again.append(_ALARM_SECONDS)
+        turn.again += [_again(entry, case.now) for entry in state.alarms]
         return Acted(
             status=state.to_wire(),
             conditions=turn.conditions.to_wire(),
@@ -123,6 +122,13 @@ def _look(case: Case, muting: Muting) -> Look:
         unknown=case.unknown,
         silence=muting.silence,
     )
+
+
+def _again(entry: AlarmState, now: float) -> float:
+    """Return when to look again because of one alarm: when it is forgotten, or now and then."""
+    if entry.stands:
+        return _ALARM_SECONDS
+    return max(entry.changed_at + ENDED_SECONDS - now, _AT_ONCE_SECONDS)
 
 
 def _tell_of_alerts(turn: Round, deliveries: Mapping[str, Delivery]) -> None:
