@@ -206,3 +206,50 @@ def test_the_short_way_takes_what_the_long_way_takes_and_makes_the_same_of_it(
     taken = both.decode(body).inputs["x"]
     assert (taken.dtype, taken.shape) == (expected.dtype, expected.shape)
     assert encode_raw(taken, datatype) == encode_raw(expected, datatype)
+
+
+@pytest.mark.parametrize("datatype", sorted(set(DTYPES) - {"BYTES"}))
+def test_json_that_was_understood_once_means_the_same_again(datatype: str) -> None:
+    specs = [TensorSpec(name=name, datatype=datatype, shape=(-1, 2)) for name in ("a", "b")]
+    size = 2 * DTYPES[datatype].itemsize
+    tensors = [
+        {"name": name, "shape": [1, 2], "datatype": datatype, "parameters": {"binary_data_size": size}}
+        for name in ("b", "a")
+    ]
+    text = orjson.dumps({"inputs": tensors, "parameters": {"binary_data_output": True, "timeout": 5_000_000}})
+    decoder = RequestDecoder(specs, [TensorSpec(name="y", datatype="FP32", shape=(-1,))])
+    for values in ([0, 1, 1, 0], [1, 1, 0, 0], [0, 0, 0, 1]):
+        raw = np.array(values, DTYPES[datatype]).tobytes()
+        request = decoder.decode(text + raw, len(text))
+        assert request.inputs["b"].tolist() == [values[:2]]
+        assert request.inputs["a"].tolist() == [values[2:]]
+        assert (request.rows, request.id, request.timeout_seconds) == (1, None, 5.0)
+        assert request.outputs == (RequestedOutput(name="y", binary=True),)
+        for wrong in (raw[:-1], raw + b"\0"):
+            with pytest.raises(BadRequest) as again:
+                decoder.decode(text + wrong, len(text))
+            with pytest.raises(BadRequest) as at_first:
+                RequestDecoder(specs, []).decode(text + wrong, len(text))
+            assert str(again.value) == str(at_first.value)
+    assert list(decoder._known) == [text]
+
+
+def test_json_with_an_id_or_with_data_in_it_is_not_remembered() -> None:
+    decoder = RequestDecoder([X], [])
+    raw = np.zeros(2, np.float32).tobytes()
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32"}
+    named = {"id": "7", "inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}]}
+    for message, more in ((named, raw), ({"inputs": [{**tensor, "data": [1, 2]}]}, b"")):
+        text = orjson.dumps(message)
+        for _ in range(2):
+            assert decoder.decode(text + more, len(text)).inputs["x"].shape == (1, 2)
+    assert decoder._known == {}
+
+
+def test_json_that_is_remembered_takes_a_bounded_amount_of_memory() -> None:
+    decoder = RequestDecoder([TensorSpec(name="x", datatype="FP32", shape=(-1,))], [])
+    for rows in range(1000):
+        tensor = {"name": "x", "shape": [rows], "datatype": "FP32", "parameters": {"binary_data_size": 4 * rows}}
+        text = orjson.dumps({"inputs": [tensor]})
+        assert decoder.decode(text + bytes(4 * rows), len(text)).rows == rows
+    assert len(decoder._known) <= 256

@@ -79,6 +79,7 @@ class _TensorEncoder:
         self._parameters = orjson.dumps(spec.parameters)[1:-1]
         self._data_opening = b',"parameters":{%s},"data":' % self._parameters if spec.classes else b',"data":'
         self._heads: dict[tuple[int, ...], bytes] = {}
+        self._raw_parts: dict[tuple[int, ...], bytes] = {}
 
     def encode_json(self, array: Array) -> bytes:
         head = self._heads.get(array.shape)
@@ -89,6 +90,8 @@ class _TensorEncoder:
 
     def encode_asked(self, array: Array, output: RequestedOutput, raw: list[bytes]) -> bytes:
         """Encode it as a client asked for it; raw bytes are added to ``raw``."""
+        if output.binary and not output.classification and self._numeric:
+            return self._encode_raw(array, raw)
         check_size(self._spec.name, array)
         opening, datatype = self._opening, self._spec.datatype
         parameters, data_opening = self._parameters, self._data_opening
@@ -102,6 +105,20 @@ class _TensorEncoder:
         raw.append(encode_raw(array, datatype))
         size = b'"binary_data_size":%d' % len(raw[-1])
         return opening + b',"parameters":{' + (parameters + b"," + size if parameters else size) + b"}}"
+
+    def _encode_raw(self, array: Array, raw: list[bytes]) -> bytes:
+        """Encode numbers as raw bytes; what JSON says of them follows from their shape."""
+        part = self._raw_parts.get(array.shape)
+        if part is None:
+            check_size(self._spec.name, array)
+            size = b'"binary_data_size":%d' % (array.size * DTYPES[self._spec.datatype].itemsize)
+            parameters = self._parameters + b"," + size if self._parameters else size
+            part = self._opening + orjson.dumps(array.shape) + b',"parameters":{' + parameters + b"}}"
+            if len(self._raw_parts) >= _SHAPES_KEPT:
+                self._raw_parts.clear()
+            self._raw_parts[array.shape] = part
+        raw.append(encode_raw(array, self._spec.datatype))
+        return part
 
     def _remember(self, shape: tuple[int, ...]) -> bytes:
         if len(self._heads) >= _SHAPES_KEPT:
