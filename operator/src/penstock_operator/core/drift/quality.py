@@ -9,7 +9,8 @@ from penstock_contract.profile import Column, Kind
 from penstock_operator.core.drift import tails
 from penstock_operator.core.drift.tally import QUALITY, Floats, Frame, Tallies
 
-_OUT_OF_RANGE = "outOfRange"
+#: The only defect that a drift of the column can be.
+OUT_OF_RANGE = "outOfRange"
 _MISSING, _NEGATIVE, _POSITIVE, _BELOW, _ABOVE, _UNSEEN = range(len(QUALITY))
 
 
@@ -39,7 +40,7 @@ def _of(place: int, column: Column) -> tuple[Check, ...]:
     return (
         missing,
         Check(place=place, what="invalid", lines=(_NEGATIVE, _POSITIVE)),
-        Check(place=place, what=_OUT_OF_RANGE, lines=(_BELOW, _ABOVE)),
+        Check(place=place, what=OUT_OF_RANGE, lines=(_BELOW, _ABOVE)),
     )
 
 
@@ -61,7 +62,7 @@ def p_values(to_check: tuple[Check, ...], reference: Tallies, live: Tallies) -> 
     sides = [
         (number, check.place, lines)
         for number, check in enumerate(to_check)
-        for lines in (((line,) for line in check.lines) if check.what == _OUT_OF_RANGE else (check.lines,))
+        for lines in (((line,) for line in check.lines) if check.what == OUT_OF_RANGE else (check.lines,))
     ]
     hits, known = (_hits(tallies, sides) for tallies in (live, reference))
     expected = known * live.rows[:, np.newaxis]
@@ -69,7 +70,7 @@ def p_values(to_check: tuple[Check, ...], reference: Tallies, live: Tallies) -> 
         number = sides[side][0]
         p = tails.more_often(float(hits[window, side]), float(live.rows[window]), float(known[0, side]), reference_rows)
         both = to_check[number].both_ways and known[0, side]
-        twice = 2 if both or to_check[number].what == _OUT_OF_RANGE else 1
+        twice = 2 if both or to_check[number].what == OUT_OF_RANGE else 1
         result[window, number] = min(result[window, number], twice * p)
     for window, side in zip(*np.nonzero(hits * reference_rows < expected), strict=True):
         number = sides[side][0]

@@ -227,3 +227,17 @@ def test_a_gap_in_what_could_be_read_is_no_change_of_volume(profile: Profile) ->
         stream.step(60, silent=frozenset(stream.pods))
     assert not stream.step(60).open
     assert not stream.step(60).open
+
+
+@pytest.mark.parametrize(("shift", "told"), [(2.5, set()), (30.0, {"dataQuality/f2/outOfRange"})])
+def test_what_is_out_of_range_because_it_drifted_is_told_as_drift_until_it_is_most_of_it(
+    profile: Profile, shift: float, told: set[str]
+) -> None:
+    limits = replace(LIMITS, kinds=frozenset({Signal.INPUTS, Signal.DATA_QUALITY}), rates={"outOfRange": 0.01})
+    stream = Stream(profile, limits, seed=13)
+    stream.step(300)
+    stream.step(300, shift)
+    assert "inputs/f2" in stream.watch.open
+    assert {name for name in stream.watch.open if name.startswith("dataQuality/f2/")} == told
+    alone = Stream(profile, replace(limits, kinds=frozenset({Signal.DATA_QUALITY})), seed=14)
+    assert "dataQuality/f2/outOfRange" in alone.step(300, shift).open

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from penstock_contract.feedback import FeedbackCounts
 from penstock_operator.core.alarms import SignalClass
 from penstock_operator.core.drift import contribution
-from penstock_operator.core.drift.budget import Budget
+from penstock_operator.core.drift.budget import Budget, Signal
 from penstock_operator.core.drift.describe import Described, describe
 from penstock_operator.core.drift.engine import Alarm, Judge, Memory
 from penstock_operator.core.drift.live import rightness, wording
@@ -18,6 +18,7 @@ from penstock_operator.core.drift.live.news import news
 from penstock_operator.core.drift.live.rightness import Demands, Rightness
 from penstock_operator.core.drift.live.volume import Volume
 from penstock_operator.core.drift.performance import Estimator
+from penstock_operator.core.drift.quality import OUT_OF_RANGE
 from penstock_operator.core.drift.tally import Tallies
 
 #: With fewer of the pods read nothing is judged: those that are missing may have other traffic.
@@ -28,6 +29,7 @@ _TYPICAL_OF = 64
 #: Sizes of so many windows are remembered, for what people are told.
 _SIZES = 1024
 SILENCE, VOLUME = "dataQuality/silence", "dataQuality/volume"
+_MOST = 0.5
 _FLOW = frozenset({SILENCE, VOLUME})
 #: Alarms that are not of a window's tests.
 _ELSEWHERE = frozenset({*_FLOW, rightness.ESTIMATED, rightness.LABELLED})
@@ -166,8 +168,12 @@ def _judged(watch: Watch, reference: Reference, limits: Limits) -> Watch:
         opened_at=watch.looked_at,
     )
     explained = {one.described.name: one.explained for one in columns}
+    counting = [alarm for alarm in judged.alarms[0] if limits.count(alarm)]
+    drifted = {one.partition("/")[2] for one in (*watch.open, *(alarm.name for alarm in counting)) if _is_column(one)}
     found = [
-        _alarm(watch, alarm, limits, explained.get(alarm.name)) for alarm in judged.alarms[0] if limits.count(alarm)
+        _alarm(watch, alarm, limits, explained.get(alarm.name))
+        for alarm in counting
+        if not _is_drift_itself(alarm, drifted)
     ]
     watch = _with(watch, found, about=lambda name: name not in _ELSEWHERE)
     if reference.estimator is None or watch.rightness is None:
@@ -181,6 +187,19 @@ def _judged(watch: Watch, reference: Reference, limits: Limits) -> Watch:
         now=watch.looked_at,
     )
     return _with(replace(watch, rightness=known), below, about=rightness.ESTIMATED.__eq__)
+
+
+def _is_column(name: str) -> bool:
+    return name.startswith(("inputs/", "outputs/"))
+
+
+def _is_drift_itself(alarm: Alarm, drifted: Collection[str]) -> bool:
+    """Return whether values are outside the reference's range because their column has drifted, and is told so.
+
+    Where most of them are, it is no drift that a model could be trained on: a unit, a scale, another column.
+    """
+    column, _, what = alarm.name.removeprefix(f"{Signal.DATA_QUALITY}/").rpartition("/")
+    return what == OUT_OF_RANGE and column in drifted and alarm.live <= _MOST
 
 
 def _for_tests(limits: Limits) -> float:
