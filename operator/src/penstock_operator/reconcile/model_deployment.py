@@ -7,8 +7,9 @@ from pydantic import ValidationError
 from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
 from penstock_operator.core import names
 from penstock_operator.core.conditions import Conditions, Reason
+from penstock_operator.core.deployment_state import Observed
 from penstock_operator.core.manifests.serving_pod import ServingImage
-from penstock_operator.core.model_deployment import Observed, plan
+from penstock_operator.core.model_deployment import plan
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 from penstock_operator.core.revisions import revision_views
 from penstock_operator.core.traffic_view import governing_split, traffic_view, usage_of
