@@ -84,11 +84,17 @@ def used(log: Path) -> Counter[tuple[str, str, str]]:
     return asked
 
 
-@pytest.mark.parametrize("watched", ["", SHOP], ids=["all namespaces", "one namespace"])
+def with_gateway(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return an object, a TrafficSplit with a Gateway; nothing in this control plane knows HTTPRoutes."""
+    spec = {**manifest["spec"], "gateway": {"parentRefs": [{"name": "edge"}]}}
+    return {**manifest, "spec": spec} if manifest["kind"] == "TrafficSplit" else manifest
+
+
+@pytest.mark.parametrize("watched", ["", SHOP], ids=["all namespaces", "one namespace, with Gateways"])
 async def test_the_rights_of_the_chart_are_enough(
     watched: str, people: People, control_plane: ControlPlane, helm: Helm, render: Render
 ) -> None:
-    values = [f"watchNamespaces={{{watched}}}"] if watched else []
+    values = [f"watchNamespaces={{{watched}}}", "gateway.enabled=true"] if watched else []
     flags = [part for value in values for part in ("--set", value)]
     done = helm("install", "penstock", str(CHART), "-n", HOME, *flags, kubeconfig=control_plane.kubeconfig)
     assert done.returncode == 0, done.stderr
@@ -97,13 +103,19 @@ async def test_the_rights_of_the_chart_are_enough(
         kubeconfig=kubeconfig_with(await token_of_the_operator(people), control_plane),
         namespace=HOME,
         log=control_plane.directory / "operator.log",
-        environment={"WATCH_NAMESPACES": watched, "POD_IP": "10.1.2.3"},
+        environment={"WATCH_NAMESPACES": watched, "POD_IP": "10.1.2.3", "GATEWAY_ENABLED": str(bool(watched))},
     )
     try:
         operator.wait_until_leading()
         for manifest in OBJECTS:
             metadata = {"name": "fraud", "namespace": SHOP}
-            await people.create({"apiVersion": "penstock.dev/v1alpha1", "metadata": metadata, **manifest})
+            await people.create(
+                {
+                    "apiVersion": "penstock.dev/v1alpha1",
+                    "metadata": metadata,
+                    **(with_gateway(manifest) if watched else manifest),
+                }
+            )
         for kind in (Kind.MODEL_DEPLOYMENT, Kind.TRAFFIC_SPLIT, Kind.DRIFT_POLICY):
             ref = ObjectRef(kind=kind, namespace=SHOP, name="fraud")
             await people.until(ref, lambda live: (live or {}).get("status", {}).get("conditions"))
@@ -130,3 +142,4 @@ async def test_the_rights_of_the_chart_are_enough(
     assert set(asked) <= granted | {("authorization.k8s.io", "selfsubjectaccessreviews", "create")}
     assert asked["discovery.k8s.io", "endpointslices", "patch"]
     assert asked["coordination.k8s.io", "leases", "update"]
+    assert bool(asked["gateway.networking.k8s.io", "httproutes", "get"]) == bool(watched)

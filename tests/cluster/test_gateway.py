@@ -124,6 +124,31 @@ class TestGateway(RouterStory):
         )
         wait("the Gateway is programmed", lambda: is_programmed(scene), seconds=120, picture=scene.picture)
 
+    def test_a_cookie_keeps_a_client_where_it_was_sent_first(self, scene: Scene) -> None:
+        spec = {
+            "stickiness": {"cookie": {"name": "penstock", "ttl": "10m"}},
+            "strategy": {"steps": [{"weight": 50}, {"pause": {}}, {"weight": 100}]},
+        }
+        scene.api.merge("TrafficSplit", "tumor", scene.namespace, {"spec": spec})
+        candidate = scene.change_model("tumor-v1.onnx", "4")
+        scene.wait_phase(candidate, "Paused")
+        # By name: clients keep no cookies of addresses.
+        (service,) = scene.api.list("Service", "envoy-gateway-system", owned_by(scene))
+        url = f"http://{service['metadata']['name']}.envoy-gateway-system.svc/v2/models/tumor/infer"
+        kept = scene.ask(rate=40, name="kept", URL=url, HOSTS=HOST, BY="version")
+        free = scene.ask(rate=40, name="free", URL=self.url(scene), HOSTS=HOST, BY="version")
+        kept.wait_for_more(150)
+        free.wait_for_more(150)
+        assert {key.split()[0] for key in free.answers} == {"version-2", "version-4"}
+        assert len({key.split()[0] for key in kept.answers}) == 1, kept.answers
+        assert kept.failures() == free.failures() == {}
+        for name in ("kept", "free"):
+            scene.delete("Pod", name, grace_seconds=1)
+        Plugin(scene)("abort", "tumor")
+        scene.api.merge("TrafficSplit", "tumor", scene.namespace, {"spec": {"stickiness": None}})
+        scene.change_model("tumor-v2.onnx", "2")
+        scene.wait_ready("TrafficSplit")
+
     def test_what_the_gateway_refuses_is_told_and_what_was_led_goes_on(self, scene: Scene) -> None:
         for gateway, words in (
             ({"parentRefs": [{"name": "edge", "sectionName": "https"}], "hostnames": [HOST]}, "listener https"),
@@ -149,6 +174,12 @@ class TestGateway(RouterStory):
             picture=scene.picture,
         )
         wait("the endpoint answers", scene.answers_right, seconds=30, picture=scene.picture)
+
+
+def owned_by(scene: Scene) -> str:
+    """Return the labels by which Envoy Gateway marks what it makes for the scene's Gateway."""
+    label = "gateway.envoyproxy.io/owning-gateway"
+    return f"{label}-name=edge,{label}-namespace={scene.namespace}"
 
 
 def answers_of(traffic: Traffic, requests: int) -> Counter[str]:

@@ -186,6 +186,27 @@ async def test_a_split_stays_with_the_routers_in_its_status_until_the_gateway_ru
     assert ROUTER not in shop.names(Kind.DEPLOYMENT)
 
 
+async def test_routers_that_an_earlier_operator_left_go_all_the_same(shop: Shop) -> None:
+    await begin(shop, gateway=None)
+    shop.apply(TS, "fraud", {**split_spec(), "gateway": EDGE})
+    await shop.run(30, until=lambda: status(shop).get("router") == "Gateway")
+    assert ROUTER in shop.names(Kind.DEPLOYMENT)
+    shop.restart_operator()
+    await shop.run(120)
+    assert ROUTER not in shop.names(Kind.DEPLOYMENT)
+
+
+async def test_one_split_that_goes_to_a_gateway_leaves_the_routers_to_the_others(shop: Shop) -> None:
+    stable = await begin(shop, gateway=None)
+    shop.apply(MD, "churn", model(7))
+    await shop.settle()
+    shop.apply(TS, "churn", {**split_spec(policies=()), "stable": {"modelDeployment": "churn"}, "gateway": EDGE})
+    await shop.run(120)
+    assert shop.status(TS, "churn")["router"] == "Gateway"
+    assert real_weights(shop) == {stable: 100}
+    assert ROUTER in shop.names(Kind.DEPLOYMENT)
+
+
 async def test_a_split_moves_back_to_the_routers_and_its_route_goes(shop: Shop) -> None:
     stable = await begin(shop)
     shop.apply(TS, "fraud", split_spec())
