@@ -444,3 +444,30 @@ async def test_a_candidate_that_answers_otherwise_on_the_same_traffic_is_taken_b
         await shop.run(PROFILE_SECONDS)
     rejected = shop.status(TS, "fraud")["rejected"]
     assert [(one["revision"], one["by"]) for one in rejected] == [(latest, "guard/outputs/score")]
+
+
+async def test_a_model_without_ready_pods_says_so_and_goes_on_when_they_are_back(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    shop.apply(DP, "guard", policy())
+    await shop.settle()
+    await traffic.windows(2, *pods)
+    shop.apply(MD, "fraud", {**model(1), "replicas": 0})
+    await shop.run(2 * PROFILE_SECONDS)
+    assert shop.condition(DP, "guard", "Watching")["reason"] == "NoReadyPods"
+    assert shop.condition(DP, "guard", "Healthy")["status"] == "Unknown"
+    shop.apply(MD, "fraud", {**model(1), "replicas": 2})
+    await shop.settle()
+    await traffic.windows(2, *traffic.serve())
+    assert shop.condition(DP, "guard", "Watching")["reason"] == "Watching"
+
+
+async def test_two_policies_of_one_model_ask_its_pods_once(shop: Shop, traffic: Traffic) -> None:
+    pods = traffic.serve()
+    for name in ("guard", "other"):
+        shop.apply(DP, name, policy())
+    await shop.settle()
+    shop.serving.asked.clear()
+    await traffic.windows(3, *pods)
+    counts = [name for name, path in shop.serving.asked if path == "/v1/profile"]
+    assert len(counts) <= 2 * (3 + 1)
+    assert shop.status(DP, "guard")["windows"]["judged"] == shop.status(DP, "other")["windows"]["judged"] > 0

@@ -44,6 +44,9 @@ _SLICES = 10
 _RARELY = 1e9
 
 
+_NO_POD = Problem(reason=Reason.NO_READY_PODS, message="no pod of it is ready")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:
     """The profile that the pods of a revision count against; ``digest`` is of all of it, not of its layout alone.
@@ -193,7 +196,10 @@ class DriftWatch:
         if window_rows < WINDOW_ROWS_MIN:
             kept.problems[key] = _too_small(known.rows)
             return
-        kept.problems.pop(key, None)
+        if answers.ready:
+            kept.problems.pop(key, None)
+        else:
+            kept.problems[key] = _NO_POD
         judge = kept.judges[key] = self._judge(known, window_rows, limits)
         look = _decoded(answers, known.shape, self._clock.now())
         reference = Reference(shape=known.shape, judge=judge, estimator=known.estimator)
@@ -215,8 +221,17 @@ class DriftWatch:
             present=frozenset(_name(pod) for pod in pods),
             bodies=bodies,
         )
-        self._answers[key] = answers
+        if self._watchers(namespace, revision) > 1:
+            self._answers[key] = answers
         return answers
+
+    def _watchers(self, namespace: str, revision: str) -> int:
+        """Return how many policies watch a revision."""
+        return sum(
+            any(watched == revision for _, watched in kept.watches)
+            for ref, kept in self._policies.items()
+            if ref.namespace == namespace
+        )
 
     async def _ask(self, namespace: str, pods: Sequence[ServingPod], path: str) -> dict[str, bytes]:
         bodies = await asyncio.gather(*(self._pods.get(namespace, pod, path) for pod in pods))
@@ -228,7 +243,7 @@ class DriftWatch:
         if known is not None:
             return known
         if not answers.ready:
-            return Problem(reason=Reason.NO_READY_PODS, message="no pod of it is ready")
+            return _NO_POD
         if not answers.bodies:
             unread = "none of its ready pods could be read; the operator must reach port 8081 of serving pods"
             return Problem(reason=Reason.PARTIAL_COVERAGE, message=unread)
