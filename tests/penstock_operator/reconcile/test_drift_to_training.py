@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.fakes.counting_pods import CountingPod, profile_of
 from tests.fakes.shop import NAMESPACE, Shop
 from tests.penstock_operator.reconcile.test_acting import CRON_JOB
-from tests.penstock_operator.reconcile.test_drift_watch import Traffic, model, policy
+from tests.penstock_operator.reconcile.test_drift_watch import WINDOW, Traffic, model, policy, rows
 
+from penstock_operator.core.names import REVISION
 from penstock_operator.core.objects import Kind
 
-DP, MD = Kind.DRIFT_POLICY, Kind.MODEL_DEPLOYMENT
+DP, TS, MD = Kind.DRIFT_POLICY, Kind.TRAFFIC_SPLIT, Kind.MODEL_DEPLOYMENT
 WEBHOOK = "http://alertmanager.monitoring.svc:9093/api/v2/alerts"
 ACTIONS: dict[str, Any] = {
     "actions": [
@@ -59,6 +61,50 @@ async def test_one_feature_drifts_and_one_training_begins(shop: Shop, traffic: T
     (container,) = job["spec"]["template"]["spec"]["containers"]
     environment = {entry["name"]: entry["value"] for entry in container["env"]}
     assert environment["PENSTOCK_REVISION"] == shop.status(MD, "fraud")["stableRevision"]
+
+
+async def test_what_the_training_publishes_is_judged_on_the_moved_traffic_and_promoted_and_the_alert_ends(
+    shop: Shop, traffic: Traffic
+) -> None:
+    blame = {"signals": ["Metrics", "Outputs"], "when": "AttributableToRevision", "do": ["Rollback", "Alert"]}
+    errors = {"name": "errors", "source": "ErrorRate", "against": "Stable"}
+    asked = {**ACTIONS, "actions": [blame, *ACTIONS["actions"]], "metrics": [errors]}
+    shop.apply(DP, "guard", policy(target={"name": "fraud"}, **asked))
+    steps = [{"weight": 50, "hold": "10m", "require": "Pass"}, {"weight": 100, "hold": "5m"}]
+    split = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": steps}, "policies": ["guard"]}
+    shop.apply(TS, "fraud", split)
+    await shop.run(5)
+    old = traffic.serve()
+    await traffic.windows(6, *old, amount=1.0)
+    assert [one["state"] for one in shop.status(DP, "guard")["trainings"]] == ["Started"]
+
+    # The training: a new version, with a reference of rows as they are now, that answers otherwise than the old one.
+    def answers(count: int) -> dict[str, Any]:
+        drawn = dict(rows(traffic.rng, count, amount=1.0))
+        return {**drawn, "score": np.clip(drawn["score"] ** 2, 1e-6, 1 - 1e-6)}
+
+    fresh = profile_of(answers(20_000))
+    shop.apply(MD, "fraud", {**model(2), "replicas": 2})
+    await shop.settle()
+    latest = shop.status(MD, "fraud")["latestRevision"]
+    new = []
+    for _ in range(60):
+        for pod in shop.cluster.list(Kind.POD, NAMESPACE, {REVISION: latest}):
+            name = pod["metadata"]["name"]
+            if name not in shop.serving.pods:
+                shop.serving.pods[name] = CountingPod(fresh)
+                new.append(shop.serving.pods[name])
+        for counting in new:
+            counting.now = shop.clock.now()
+            counting.serve(answers(WINDOW // 2))
+        await traffic.windows(1, *old, amount=1.0)
+        if shop.status(TS, "fraud")["phase"] == "Promoted" and told(shop) == []:
+            break
+    status = shop.status(TS, "fraud")
+    assert (status["phase"], status["stableRevision"]) == ("Promoted", latest)
+    assert status.get("rejected", []) == []
+    assert told(shop) == []
+    assert len(shop.trainer.jobs) == 1
 
 
 async def test_the_alert_ends_with_the_drift_and_a_second_drift_waits_for_the_cooldown(
