@@ -144,6 +144,19 @@ async def test_a_promoted_revision_that_turns_bad_in_its_watch_goes_back(shop: S
     assert shop.router.weights("shop", "fraud")[old] == 100
 
 
+async def test_a_promoted_revision_that_sells_less_in_its_watch_goes_back(shop: Shop) -> None:
+    new = await canary(shop, ERRORS, SALES, afterPromotion={"watch": "30m"})
+    saying(shop, new, stable=10.0, new=10.0)
+    await pass_time(shop, 600, until=lambda: phase(shop) == "Promoted")
+    saying(shop, new, stable=10.0, new=2.0)
+    quiet = shop.source.says
+    shop.source.says = lambda question: quiet(question) if new in question.text else Answer(absent="no series")
+    await pass_time(shop, 600, until=lambda: phase(shop) == "RolledBack")
+
+    assert phase(shop) == "RolledBack"
+    assert shop.status(TS, "fraud")["rejected"][0]["by"] == "guard/sales"
+
+
 async def test_a_promoted_revision_that_stays_well_stands_its_watch(shop: Shop) -> None:
     new = await canary(shop, ERRORS, afterPromotion={"watch": "2m"})
     await pass_time(shop, 900, until=lambda: phase(shop) == "Promoted" and "watch" not in shop.status(TS, "fraud"))

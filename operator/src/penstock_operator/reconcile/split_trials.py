@@ -126,6 +126,9 @@ class Trials:
             stable=subject.against,
             candidate=subject.revision,
         )
+        if subject.watched:
+            # Nobody asks what a revision without requests does.
+            asked = [replace(one, stable=None) for one in asked]
         return self._measuring.readings(ref, subject.revision, asked)
 
 
