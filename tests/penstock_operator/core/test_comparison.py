@@ -126,9 +126,15 @@ def test_of_two_answers_with_one_pair_the_first_counts() -> None:
 def test_answers_that_wait_are_bounded_and_the_oldest_give_way() -> None:
     many = [sample(f"p{index}") for index in range(10_000)]
     waiting, _ = join(Waiting(), many, [], now=NOW, tolerance=ONE)
-    assert len(waiting.stable) == 8192
+    assert len(waiting.stable) == 2048
     _, found = join(waiting, [], [many[0], many[-1]], now=NOW, tolerance=ONE)
     assert found.n == 1
+
+
+def test_however_many_answers_come_at_once_those_of_both_sides_are_compared() -> None:
+    many = [sample(f"p{index}") for index in range(10_000)]
+    _, found = join(Waiting(), many, many, now=NOW, tolerance=ONE)
+    assert found.n == 10_000
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=50))

@@ -10,7 +10,7 @@ from penstock_operator.core.judge.counts import Shadowed
 #: An answer whose counterpart does not come within this time has none: the copy was dropped, failed or is not noted.
 _PATIENCE_SECONDS = 90.0
 #: So many answers wait at each side; the oldest give way.
-_WAITING_MAX = 8192
+_WAITING_MAX = 2048
 #: Scores that are nearer to each other than this part of them are as good as equal: which is larger is rounding.
 _TIE = 1e-4
 #: Numbers next to 0 that differ by so little agree, whatever part of them that is.
@@ -130,7 +130,7 @@ def join(
     compared = Comparison()
     for pair in [pair for pair in left if pair in right]:
         compared += compare(left.pop(pair)[1], right.pop(pair)[1], tolerance)
-    return Waiting(stable=left, shadow=right), compared
+    return Waiting(stable=_newest(left), shadow=_newest(right)), compared
 
 
 def compare(stable: Sample, shadow: Sample, tolerance: Tolerance) -> Comparison:
@@ -167,7 +167,11 @@ def _arrived(side: _Side, samples: Iterable[Sample], now: float) -> dict[str, tu
     known = {pair: seen for pair, seen in side.items() if now - seen[0] <= _PATIENCE_SECONDS}
     for sample in samples:
         known.setdefault(sample.pair, (now, sample))
-    return dict(islice(known.items(), max(len(known) - _WAITING_MAX, 0), None))
+    return known
+
+
+def _newest(side: _Side) -> _Side:
+    return dict(islice(side.items(), max(len(side) - _WAITING_MAX, 0), None))
 
 
 def _alike(one: Output, two: Output) -> bool:
