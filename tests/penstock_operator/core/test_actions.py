@@ -159,11 +159,24 @@ def test_a_rehearsal_tells_and_does_nothing_and_is_meant_when_it_ends() -> None:
     rehearsal = spec(**RETRAINS, dryRun=True)
     told = after(rehearsal, look(alarm()))
     assert told.state.trainings == ()
-    assert [event.reason for event in told.events] == ["DryRun"]
+    (event,) = told.events
+    assert (event.type, event.reason) == ("Normal", "DryRun")
+    assert event.message.startswith("Retrain, Alert would follow: fraud-1: inputs/amount: PSI 0.31")
     assert all(done.dry_run for done in told.news)
     meant = after(spec(**RETRAINS), look(alarm(), at=1.0), state=parse_state(told.state.to_wire()))
     assert len(meant.state.trainings) == 1
     assert [event.reason for event in meant.events] == ["InputDrift"]
+
+
+def test_without_an_alert_only_a_training_is_news() -> None:
+    def events(do: str, **more: str) -> list[str]:
+        action = {"signals": ["Inputs", "Outputs"], "do": [do], **more}
+        told = after(spec(actions=[action], retrain={"cronJob": "t"}), look(alarm("outputs/score", attributable=True)))
+        return [event.reason for event in told.events]
+
+    assert events("Alert") == ["OutputDrift"]
+    assert events("Retrain") == ["TrainingAsked"]
+    assert events("Rollback", when="AttributableToRevision") == []
 
 
 def test_more_alarms_than_there_is_room_for_are_counted_and_wait() -> None:

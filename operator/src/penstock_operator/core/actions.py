@@ -80,7 +80,7 @@ def decide(spec: DriftPolicySpec, state: ActionState, look: Look) -> Decision:
             history=(*reversed(turn.news), *state.history)[:HISTORY_MAX],
             omitted=max(0, sum(not _over(entry, look.now) for entry in entries) - len(kept)),
         ),
-        events=tuple(_event(done) for done in turn.news if _is_told(done, turn.news)),
+        events=_events(turn.news),
         news=tuple(turn.news),
     )
 
@@ -193,18 +193,24 @@ def _rank(entry: AlarmState) -> tuple[int, int, float, str, str]:
     return standing, kind, alarm.since, alarm.name, alarm.window_id
 
 
-def _is_told(done: Done, news: Sequence[Done]) -> bool:
-    """Return whether a deed is an Event of its own: beside an alert of the same alarm, the alert tells it."""
-    if done.deed is Deed.ALERT:
-        return True
-    return not any(other.deed is Deed.ALERT and other.alarm is done.alarm for other in news)
+def _events(news: Sequence[Done]) -> tuple[EventRecord, ...]:
+    """Return an Event for each alarm from which something follows, with all that does."""
+    by_alarm: dict[tuple[str, str, str], list[Done]] = {}
+    for done in news:
+        by_alarm.setdefault(key_of(done.alarm), []).append(done)
+    return tuple(event for deeds in by_alarm.values() if (event := _event(deeds)) is not None)
 
 
-def _event(done: Done) -> EventRecord:
-    alarm = done.alarm
+def _event(deeds: Sequence[Done]) -> EventRecord | None:
+    """Return what is told: nothing where nobody is to be alerted, but a training that begins is news all the same."""
+    alarm = deeds[0].alarm
     about = f"{alarm.revision or alarm.model_deployment}: {alarm.name}: {alarm.message}"
-    if done.dry_run:
-        return EventRecord(type="Normal", reason="DryRun", message=f"{done.deed.value} would follow: {about}")
-    if done.deed is Deed.ALERT:
-        return EventRecord(type="Warning", reason=_EVENTS[alarm.signal], message=about)
-    return EventRecord(type="Warning", reason=f"{done.deed.value}Asked", message=about)
+    names = ", ".join(done.deed.value for done in deeds)
+    if deeds[0].dry_run:
+        return EventRecord(type="Normal", reason="DryRun", message=f"{names} would follow: {about}")
+    begun = {done.deed for done in deeds}
+    if Deed.ALERT in begun:
+        return EventRecord(type="Warning", reason=_EVENTS[alarm.signal], message=f"{about} ({names})")
+    if Deed.RETRAIN in begun:
+        return EventRecord(type="Normal", reason="TrainingAsked", message=about)
+    return None
