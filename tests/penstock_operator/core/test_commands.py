@@ -1,12 +1,13 @@
 """Commands of people: what each does in each phase, and what it answers where it does not fit."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from penstock_operator.api.v1alpha1.traffic_split import Step
-from penstock_operator.core.commands import VERBS, Command, InvalidCommand, carry_out, parse_command
+from penstock_operator.core.commands import VERBS, Command, InvalidCommand, Outcome, carry_out, parse_command
 from penstock_operator.core.phases import Phase
 from penstock_operator.core.rollout_state import Candidate, Rejected, Returning, Rollout
 from penstock_operator.core.tactics import Tactics
@@ -228,13 +229,117 @@ def test_retry_with_nothing_taken_back_says_so() -> None:
     assert outcome.answer == "Refused: no revision was taken back; there is nothing to retry"
 
 
+# --- several candidates ---
+
+
+TEST = Tactics(steps=(Step(weight=0),), own={"xgb": (Step(weight=20),), "mlp": (Step(weight=30),)}, open_ended=True)
+
+
+def both(**mlp: Any) -> Rollout:
+    started: dict[str, Any] = {"started_at": 1.0, "phase": Phase.PROGRESSING}
+    return Rollout(
+        stable=A,
+        candidates=(
+            Candidate(name="xgb", revision=B, weight=20, **started),
+            Candidate(name="mlp", revision=C, **{"weight": 30, **started, **mlp}),
+        ),
+    )
+
+
+def asked(verb: str, rollout: Rollout, **more: Any) -> Outcome:
+    return carry_out(Command(id="1", verb=verb, by="ada", **more), rollout, TEST, WORLD)
+
+
+def test_of_several_a_person_names_the_winner_and_the_others_have_lost() -> None:
+    assert asked("promote", both()).answer == "Refused: several compete; name the winner with --candidate: xgb, mlp"
+
+    won = asked("promote", both(), candidate="mlp").rollout
+
+    assert (won.phase, won.stable) == (Phase.PROMOTED, C)
+    assert {entry.revision: entry.outcome for entry in won.history} == {B: "Lost", C: "Promoted"}
+    assert won.is_rejected(B)
+
+
+def test_who_does_not_answer_yet_does_not_win() -> None:
+    outcome = asked("promote", both(phase=Phase.WAITING, weight=0), candidate="mlp")
+
+    assert outcome.answer == "Refused: mlp is Waiting; there is no rollout to promote"
+
+
+def test_a_name_that_nobody_has_is_answered_with_those_that_there_are() -> None:
+    for verb in ("promote", "pause", "resume", "abort"):
+        assert (
+            asked(verb, both(), candidate="lstm").answer == "Refused: there is no candidate lstm; there are: xgb, mlp"
+        )
+
+
+def test_one_of_several_is_held_let_go_and_taken_back_alone() -> None:
+    held = asked("pause", both(), candidate="mlp")
+    assert held.answer == "held at 30%"
+    assert [one.phase for one in held.rollout.candidates] == [Phase.PROGRESSING, Phase.PAUSED]
+    assert asked("resume", held.rollout, candidate="xgb").answer == "Refused: xgb is Progressing; nothing is paused"
+    assert asked("resume", held.rollout).rollout == both()
+
+    gone = asked("abort", both(), candidate="mlp").rollout
+    assert gone.weights == {A: 80, B: 20}
+    assert gone.phase is Phase.PROGRESSING
+
+
+def test_without_a_name_all_are_meant() -> None:
+    assert asked("pause", both()).answer == "held at xgb 20%, mlp 30%"
+    assert asked("abort", both()).answer == f"{B}, {C} taken back"
+    assert asked("abort", both()).rollout.weights == {A: 100}
+
+
+# --- freeze and rollback ---
+
+
+FROZEN = replace(WORLD, frozen="frozen until Monday")
+
+
+def test_a_freeze_holds_promotions_of_people_too_and_nothing_that_goes_back() -> None:
+    moving = state(Phase.PROGRESSING)
+    assert carry_out(command("promote", full=True), moving, TACTICS, FROZEN).answer == (
+        "Refused: frozen until Monday; rollback and abort work"
+    )
+    assert carry_out(command("abort"), moving, TACTICS, FROZEN).rollout.weights == {A: 100}
+    back = carry_out(command("rollback", revision=C), state(Phase.IDLE), TACTICS, FROZEN)
+    assert back.answer == f"going back to {C}"
+
+
+def test_rollback_ends_what_is_on_trial_first() -> None:
+    to_stable = asked("rollback", both())
+    assert to_stable.rollout.weights == {A: 100}
+    assert to_stable.answer == f"{B}, {C} taken back"
+
+    older = "fraud-dddddddd"
+    known = replace(WORLD, revisions={**WORLD.revisions, older: RevisionState(ready=0, wanted=2)})
+    further = carry_out(command("rollback", revision=older), both(), TEST, known)
+    assert further.rollout.phase is Phase.RETURNING
+    assert further.rollout.weights == {A: 100, older: 0}
+
+
+@pytest.mark.parametrize(
+    ("rollout", "revision", "answer"),
+    [
+        (Rollout(), None, "Refused: nothing serves yet; there is nothing to go back from"),
+        (Rollout(stable=A), None, "Refused: history knows no revision before this one; name one with --to"),
+        (Rollout(stable=A), A, f"Refused: {A} serves already"),
+        (Rollout(stable=A), "x", f"Refused: there is no revision x any more; there are: {B}, {C}"),
+    ],
+    ids=["nothing serves", "nothing is known", "it serves", "it is gone"],
+)
+def test_a_rollback_that_leads_nowhere_says_what_to_do(rollout: Rollout, revision: str | None, answer: str) -> None:
+    assert carry_out(command("rollback", revision=revision), rollout, TACTICS, WORLD).answer == answer
+
+
 # --- the annotation ---
 
 
 def test_a_command_is_read_from_the_annotation() -> None:
-    text = '{"verb": "promote", "id": "7", "by": "ada", "full": true, "revision": "fraud-bbbbbbbb", "later": 1}'
+    text = '{"verb": "promote", "id": "7", "by": "ada", "full": true, "revision": "fraud-bbbbbbbb", "candidate": "xgb"}'
 
-    assert parse_command(text) == Command(id="7", verb="promote", by="ada", full=True, revision=B)
+    assert parse_command(text) == Command(id="7", verb="promote", by="ada", full=True, revision=B, candidate="xgb")
 
 
 @pytest.mark.parametrize("full", [1, "true", None, []], ids=str)

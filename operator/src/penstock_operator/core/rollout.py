@@ -20,7 +20,8 @@ def advance(rollout: Rollout, tactics: Tactics, world: World) -> Decision:
         return arrive(settled.rollout, world).after(*settled.events)
     watched = keep_watch(settled.rollout, tactics, world)
     events = (*settled.events, *watched.events)
-    if watched.rollout.stable != settled.rollout.stable or watched.rollout.phase is Phase.RETURNING:
+    moved = watched.rollout.stable != settled.rollout.stable or watched.rollout.phase is Phase.RETURNING
+    if moved or watched.holding:
         return Decision(rollout=watched.rollout, events=events, holding=watched.holding)
     chosen = choose_candidates(watched.rollout, world)
     return _each(chosen.rollout, tactics, world).after(*events, *chosen.events)

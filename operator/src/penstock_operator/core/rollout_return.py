@@ -57,7 +57,7 @@ def arrive(rollout: Rollout, world: World) -> Decision:
             rollout=replace(rollout, rest=next_phase(rollout.rest, Trigger.WITHDRAWN), returning=None),
             events=(EventRecord(type="Warning", reason="ReturnFailed", message=message),),
         )
-    if not world.is_up(revision):
+    if not _may_arrive(returning, world):
         state = world.state_of(revision)
         why = f": {state.failure}" if state.failure else ""
         holding = f"going back to {revision} when its pods are ready ({state.ready} of {state.wanted}{why})"
@@ -81,6 +81,13 @@ def arrive(rollout: Rollout, world: World) -> Decision:
     )
 
 
+def _may_arrive(returning: Returning, world: World) -> bool:
+    """What fails is left as soon as anything else answers; else pods that have only begun to start are waited for."""
+    if returning.reason == "PolicyBreached":
+        return world.answers(returning.revision)
+    return world.is_up(returning.revision)
+
+
 def stop_return(rollout: Rollout) -> Rollout:
     """Return the rollout that stays with the revision that it has."""
     return replace(rollout, rest=next_phase(rollout.rest, Trigger.WITHDRAWN), returning=None)
@@ -95,16 +102,16 @@ def before_last_promotion(rollout: Rollout) -> str | None:
 
 
 def _back(rollout: Rollout, watch: Watch, world: World, *, by: str, reason: RejectedFor, message: str) -> Decision:
-    """Return at once: the old revision is warm. If it is not, as soon as it is."""
+    """Return at once: the old revision is warm. If none of its pods is, as soon as one is."""
     going = go_back(rollout, watch.revision, by=by, reason=reason, message=message, now=world.now)
     return arrive(going, world)
 
 
 def _spec_back(rollout: Rollout, watch: Watch, world: World) -> Decision:
     """Spec asks for the old revision again while it is warm: nobody is to blame, nothing is rejected."""
-    if not world.is_up(watch.revision):
-        return Decision(rollout=rollout)
     message = f"spec asks for {watch.revision} again"
+    if not world.answers(watch.revision):
+        return Decision(rollout=rollout, holding=f"{message}; none of its pods is ready")
     entry = HistoryEntry(
         revision=rollout.stable or "",
         outcome="Withdrawn",

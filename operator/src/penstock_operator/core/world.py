@@ -74,3 +74,7 @@ class World:
         """Return whether all pods of a revision are ready and every router knows them."""
         state = self.state_of(revision)
         return state.ready >= state.wanted > 0 and revision in self.warm
+
+    def answers(self, revision: str) -> bool:
+        """Return whether some pod of a revision is ready and every router knows it."""
+        return self.state_of(revision).ready > 0 and revision in self.warm
