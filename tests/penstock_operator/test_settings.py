@@ -13,7 +13,7 @@ def test_an_empty_environment_gives_the_defaults() -> None:
     assert settings.xds_address == "penstock-xds.default.svc:18000"
     assert settings.leader_election
     assert settings.workers == 16
-    assert settings.tick_seconds == 2.0
+    assert (settings.tick_seconds, settings.profile_seconds) == (2.0, 30.0)
     assert settings.router_replicas == 2
     assert not settings.gateway_enabled
     assert (settings.prometheus_url, settings.prometheus_token_file) == ("", "")
@@ -31,6 +31,7 @@ def test_what_the_chart_sets_is_read() -> None:
             "LEADER_ELECTION": "False",
             "LOG_LEVEL": "debug",
             "TICK_SECONDS": "0.5",
+            "PROFILE_SECONDS": "60",
             "IMAGE_PULL_SECRETS": "a,b",
             "GATEWAY_ENABLED": "true",
             "PROMETHEUS_URL": "http://prometheus.monitoring.svc:9090/prefix",
@@ -42,7 +43,7 @@ def test_what_the_chart_sets_is_read() -> None:
     assert (settings.pod_name, settings.pod_uid, settings.pod_ip) == ("penstock-operator-0", "1-2-3", "10.0.0.1")
     assert not settings.leader_election
     assert settings.log_level == "DEBUG"
-    assert settings.tick_seconds == 0.5
+    assert (settings.tick_seconds, settings.profile_seconds) == (0.5, 60.0)
     assert settings.image_pull_secrets == ("a", "b")
     assert settings.gateway_enabled
     assert settings.prometheus_url == "http://prometheus.monitoring.svc:9090/prefix"
@@ -61,6 +62,7 @@ def test_an_empty_variable_counts_as_absent() -> None:
         ("WORKERS", "0", "write a number from 1 to 64"),
         ("TICK_SECONDS", "soon", "write one from 0.1 to 60.0"),
         ("TICK_SECONDS", "nan", "write a number from 0.1 to 60.0"),
+        ("PROFILE_SECONDS", "0.1", "write a number from 1.0 to 3600.0"),
         ("PROMETHEUS_URL", "prometheus:9090", "write http(s)://host:port"),
         ("PROMETHEUS_URL", "http://user:secret@prometheus", "without user or query"),
         ("LEADER_ELECTION", "maybe", "write true or false"),
