@@ -85,6 +85,7 @@ class Bench:
             profile_path=path,
         )  # fmt: skip
         self._clear = clear
+        self._ends: tuple[Callable[[], None], ...] = ()
 
     async def start(self) -> None:
         """Load the model and be ready."""
@@ -116,6 +117,12 @@ class Bench:
         lifecycle.handle(Event.LOADED)
         gc.freeze()
         observation.start()
+        self._ends = (observation.close, inference.close, gc.unfreeze)
+
+    def close(self) -> None:
+        """End its threads."""
+        for end in self._ends:
+            end()
 
     def connection(self, dialect: wire.Dialect, rows: int) -> "Requester":
         """Return what sends one request again and again over a connection of its own."""
@@ -153,6 +160,10 @@ class Requester:
         """Send it."""
         self._transport.last = b""
         self._protocol.data_received(request)
+
+    def answer(self) -> bytes:
+        """Return what came back last."""
+        return self._transport.last
 
     async def answered(self) -> None:
         """Wait for the answer, where it was not written at once."""
@@ -202,6 +213,7 @@ async def run(options: argparse.Namespace) -> None:
                     profiler.disable()
                     pstats.Stats(profiler).sort_stats("tottime").print_stats(options.profile)
                 print(f"{name:8} {dialect:8} {cost:7.1f} µs", flush=True)
+            bench.close()
 
 
 def main() -> None:
