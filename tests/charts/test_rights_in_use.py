@@ -30,7 +30,11 @@ OBJECTS: list[dict[str, Any]] = [
     },
     {
         "kind": "DriftPolicy",
-        "spec": {"target": {"name": "fraud"}, "metrics": [{"name": "e", "source": "ErrorRate", "against": "Stable"}]},
+        "spec": {
+            "target": {"name": "fraud"},
+            "metrics": [{"name": "e", "source": "ErrorRate", "against": "Stable"}],
+            "retrain": {"cronJob": "train"},
+        },
     },
 ]
 
@@ -142,4 +146,5 @@ async def test_the_rights_of_the_chart_are_enough(
     assert set(asked) <= granted | {("authorization.k8s.io", "selfsubjectaccessreviews", "create")}
     assert asked["discovery.k8s.io", "endpointslices", "patch"]
     assert asked["coordination.k8s.io", "leases", "update"]
+    assert asked["batch", "cronjobs", "get"]
     assert bool(asked["gateway.networking.k8s.io", "httproutes", "get"]) == bool(watched)
