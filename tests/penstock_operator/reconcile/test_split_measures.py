@@ -216,6 +216,15 @@ async def test_a_split_at_rest_writes_seldom(shop: Shop) -> None:
     assert len(shop.cluster.writes) - before <= 6
 
 
+async def test_a_split_at_rest_with_a_request_now_and_then_writes_seldom_too(shop: Shop) -> None:
+    await at_rest(shop, FEW)
+    shop.stats.requests_per_second = 0.01
+    await pass_time(shop, 600)
+    before = len(shop.cluster.writes)
+    await pass_time(shop, 1200)
+    assert len(shop.cluster.writes) - before <= 30
+
+
 async def test_without_limits_a_split_at_rest_is_left_alone(shop: Shop) -> None:
     await at_rest(shop, ERRORS)
     before = len(shop.cluster.writes)

@@ -23,6 +23,8 @@ from penstock_operator.reconcile.split_trials import analysis_of, evidence_of
 STEADY_SECONDS = 30.0
 #: As long as no verdict changes, status tells of it this often only: hundreds of splits at rest must stay quiet.
 _SHOWN_SECONDS = 600.0
+#: Verdicts other than Fail come and go where requests are few.
+_NEWS_SECONDS = 120.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Resting:
 
     def _told(self, stable: str, trial: Trial, kept: _Kept | None) -> _Kept:
         now = self._monotonic()
-        if kept and _verdicts(kept.shown) == _verdicts(trial) and now - kept.shown_at < _SHOWN_SECONDS:
+        if kept is not None and now - kept.shown_at < _silence_seconds(kept.shown, trial):
             return _Kept(revision=stable, trial=trial, shown=kept.shown, shown_at=kept.shown_at)
         return _Kept(revision=stable, trial=trial, shown=trial, shown_at=now)
 
@@ -129,6 +131,16 @@ def _dated(
         }
         for entry in analysis
     )
+
+
+def _silence_seconds(shown: Trial, trial: Trial) -> float:
+    """Return for how long status need not hear of a trial: an alarm is told at once, little traffic is no news."""
+    before, now = _verdicts(shown), _verdicts(trial)
+    if [verdict == Verdict.FAIL for *_, verdict in before] != [verdict == Verdict.FAIL for *_, verdict in now]:
+        return 0.0
+    if before != now and all(verdict == Verdict.NO_DATA for *_, verdict in before):
+        return 0.0  # the first word
+    return _SHOWN_SECONDS if before == now else _NEWS_SECONDS
 
 
 def _verdicts(trial: Trial) -> list[tuple[str, str, str]]:
