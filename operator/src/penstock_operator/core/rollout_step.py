@@ -113,9 +113,7 @@ def _acknowledged(rollout: Rollout, world: World) -> bool:
 
 def _progress(rollout: Rollout, candidate: Candidate, tactics: Tactics, world: World) -> Decision:
     steps = tactics.steps_for(candidate.name)
-    if candidate.name in tactics.own and candidate.weight != min(
-        steps[0].weight or 0, rollout.room_for(candidate.name)
-    ):
+    if candidate.name in tactics.own and _may_follow_spec(rollout, candidate, steps[0].weight or 0, world):
         return Decision(rollout=enter_step(rollout, candidate.name, steps, 0))  # somebody changed its weight
     if not _acknowledged(rollout, world) or candidate.step_started_at is None:
         unheard = f"waiting until every router acknowledges {candidate.weight}%"
@@ -128,7 +126,8 @@ def _progress(rollout: Rollout, candidate: Candidate, tactics: Tactics, world: W
     if world.now < until:
         return Decision(rollout=rollout, holding=f"at {candidate.weight}% until {timestamp(until)}")
     last = index + 1 == len(steps)
-    if objection := _objection(step, candidate, tactics, world, ends=last):
+    gated = not last and steps[index + 1].pause is not None
+    if objection := _objection(step, candidate, tactics, world, ends=last, gated=gated):
         return _held(rollout, candidate, objection, tactics, world)
     if world.frozen:
         return Decision(rollout=rollout, holding=f"at {candidate.weight}%; {world.frozen}")
@@ -148,24 +147,38 @@ def _progress(rollout: Rollout, candidate: Candidate, tactics: Tactics, world: W
     return Decision(rollout=entered, events=events)
 
 
-def _objection(step: Step, candidate: Candidate, tactics: Tactics, world: World, *, ends: bool) -> _Objection | None:
-    """Return why a candidate may not go on, or None. Fails closed."""
+def _may_follow_spec(rollout: Rollout, candidate: Candidate, weight: int, world: World) -> bool:
+    """Return whether a candidate with a weight of its own takes another one now: less at once, more as in any step."""
+    wanted = min(weight, rollout.room_for(candidate.name))
+    held = world.frozen or world.mismatch or not _acknowledged(rollout, world)
+    return wanted < candidate.weight or (wanted > candidate.weight and not held)
+
+
+def _objection(
+    step: Step, candidate: Candidate, tactics: Tactics, world: World, *, ends: bool, gated: bool
+) -> _Objection | None:
+    """Return why a candidate may not go on, or None. Fails closed. ``gated``: a pause is next."""
+    # A preview that nobody looks at yet goes on to the pause at which a person looks.
+    preview = gated and candidate.weight == 0
     if ends and tactics.open_ended:
-        told = _verdicts(step, candidate, tactics, world)
+        told = _verdicts(step, candidate, tactics, world, preview=preview)
         patience = "until a person promotes a candidate"
         return _Objection(message=f"{told.message}; {patience}" if told else patience, patient=True)
-    return _verdicts(step, candidate, tactics, world)
+    return _verdicts(step, candidate, tactics, world, preview=preview)
 
 
-def _verdicts(step: Step, candidate: Candidate, tactics: Tactics, world: World) -> _Objection | None:
+def _verdicts(step: Step, candidate: Candidate, tactics: Tactics, world: World, *, preview: bool) -> _Objection | None:
     """Return why the verdicts do not let a candidate go on, or None."""
     if not world.judged:
         return None
-    unseen = not tactics.reaches(candidate.name, candidate.weight) and step.require is None
+    unseen = (preview or not tactics.reaches(candidate.name, candidate.weight)) and step.require is None
     findings = world.findings.get(candidate.revision)
     if findings is None:
         # What gets no request at all cannot be judged; that holds only where a step asks for a verdict.
         return None if unseen else _Objection(message="nothing judged yet")
+    if step.require == "Pass" and not findings:
+        # Nothing is a success because nobody asked: policies of drift alone judge no candidate.
+        return _Objection(message="no policy of spec.policies has a metric that it could pass", patient=True)
     # At 100 % nobody is left to compare with; what was compared on the way has passed already.
     asked = [finding for finding in findings if candidate.weight < _ALL or not finding.needs_stable]
     for verdict in (Verdict.FAIL, Verdict.ERROR, *(() if unseen else (Verdict.NO_DATA,))):
