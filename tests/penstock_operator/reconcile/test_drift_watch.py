@@ -471,3 +471,15 @@ async def test_two_policies_of_one_model_ask_its_pods_once(shop: Shop, traffic: 
     counts = [name for name, path in shop.serving.asked if path == "/v1/profile"]
     assert len(counts) <= 2 * (3 + 1)
     assert shop.status(DP, "guard")["windows"]["judged"] == shop.status(DP, "other")["windows"]["judged"] > 0
+
+
+async def test_a_policy_of_drift_alone_lets_no_candidate_pass(shop: Shop, traffic: Traffic) -> None:
+    shop.apply(DP, "guard", policy(target={"name": "fraud"}))
+    steps = [{"weight": 50, "hold": "10s", "require": "Pass"}, {"weight": 100}]
+    split = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": steps}, "policies": ["guard"]}
+    shop.apply(TS, "fraud", split)
+    await shop.run(5)
+    shop.apply(MD, "fraud", {**model(2), "replicas": 2})
+    await shop.run(600)
+    assert shop.status(TS, "fraud")["candidates"][0]["weight"] == 50
+    assert "no policy of spec.policies has a metric" in shop.condition(TS, "fraud", "Promoted")["message"]

@@ -111,7 +111,7 @@ def judge_policies(
     """
     # All policies of a split together take back no more healthy candidates than one alone may.
     able = [policy.spec for policy in policies if policy.spec is not None]
-    acting = sum(not spec.dry_run for spec in able)
+    acting = sum(bool(spec.metrics) and not spec.dry_run for spec in able)
     findings: list[Finding] = []
     analysis: list[dict[str, Any]] = []
     states: dict[str, Any] = {}
