@@ -21,7 +21,7 @@ SALES: dict[str, Any] = {
     "interval": "5s",
 }
 STEPS = [{"weight": 50, "hold": "10s", "require": "Pass"}, {"weight": 100, "hold": "1s"}]
-Says = Callable[[str, str], Answer]
+BY_TIME = {"steps": [{"weight": 50, "hold": "10s"}, {"weight": 100, "hold": "1s"}]}
 
 
 def model(digit: int) -> dict[str, Any]:
@@ -112,7 +112,7 @@ async def test_a_source_is_asked_at_its_pace_and_no_more_when_the_rollout_is_ove
 
 
 async def test_a_dry_run_is_told_and_the_rollout_goes_on(shop: Shop) -> None:
-    new = await canary(shop, {**ERRORS, "dryRun": True})
+    new = await canary(shop, {**ERRORS, "dryRun": True}, strategy=BY_TIME)
     shop.stats.behaviours[new].error_share = 0.5
     await pass_time(shop, 120, until=lambda: phase(shop) == "Promoted")
 
@@ -121,7 +121,7 @@ async def test_a_dry_run_is_told_and_the_rollout_goes_on(shop: Shop) -> None:
 
 
 async def test_a_policy_that_runs_dry_takes_nothing_back(shop: Shop) -> None:
-    new = await canary(shop, ERRORS, policy={"dryRun": True})
+    new = await canary(shop, ERRORS, policy={"dryRun": True}, strategy=BY_TIME)
     shop.stats.behaviours[new].error_share = 0.5
     await pass_time(shop, 120, until=lambda: phase(shop) == "Promoted")
     assert phase(shop) == "Promoted"
