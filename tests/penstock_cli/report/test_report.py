@@ -99,6 +99,18 @@ def test_live_counts_of_all_pods_of_both_revisions_are_in_it(html: str) -> None:
     assert f"Live traffic of {CANDIDATE}" in words
 
 
+def test_every_alarm_is_shown_at_the_columns_that_it_is_about(profile: Profile) -> None:
+    names = ["contribution/amount", "dataQuality/age/missing", "correlation/amount~age", "outputs/score"]
+    told = [{"name": name, "state": "Firing", "revision": STABLE, "signal": "x"} for name in names]
+    html = page(gather(Shop(profile, alarms=told), "fraud-guard"), now=NOW)
+    shown = dict(re.findall(r"<h3>(\w+/\w+)</h3><p class=\"bad\">alarm: ([^<]*)</p>", html))
+    assert shown == {
+        "inputs/amount": "contribution/amount, correlation/amount~age",
+        "inputs/age": "dataQuality/age/missing, correlation/amount~age",
+        "outputs/score": "outputs/score",
+    }
+
+
 def test_the_ranking_begins_with_the_cause(profile: Profile) -> None:
     found = features(profile, counted(profile, rows(1, 4000, shift=0.6)))
     ranked = sorted((one for one in found if one.described.rank), key=lambda one: one.described.rank or 0)

@@ -18,11 +18,12 @@ _FULL_SHIFT = 0.1
 
 def live(found: Live, policy: Wire) -> Safe:
     """Return live traffic of one revision against its reference."""
-    alarmed = {
+    standing = [
         text(one, "name")
         for one in items(part(policy, "status"), "alarms")
         if text(one, "revision") in ("", found.revision) and text(one, "state") != "Ended"
-    }
+    ]
+    alarmed = _by_column(standing, found.features)
     heading = element("h2", f"Live traffic of {found.revision or found.model_deployment}")
     trouble = [element("p", one, class_="bad") for one in found.trouble]
     if not found.features:
@@ -46,12 +47,33 @@ def live(found: Live, policy: Wire) -> Safe:
             ": shares of rows in bins of the reference's quantiles",
             class_="key",
         ),
-        element("div", [_card(one, alarmed) for one in order[:_CARDS_MAX]], class_="cards"),
+        element("div", [_card(one, alarmed.get(one.name, ())) for one in order[:_CARDS_MAX]], class_="cards"),
         element("p", f"{len(order) - _CARDS_MAX} more columns are in the table.") if len(order) > _CARDS_MAX else None,
         _distances(order),
         _data_quality(found.features),
         _pods(found),
     )
+
+
+def _by_column(alarms: Sequence[str], features: Sequence[Feature]) -> dict[str, list[str]]:
+    """Return the alarms that are about each column.
+
+    ``inputs/a`` and ``outputs/a`` are columns themselves; ``contribution/a``, ``dataQuality/a/missing`` and
+    ``correlation/a~b`` name them without saying on which side of the model they are.
+    """
+    found: dict[str, list[str]] = {}
+    for feature in features:
+        bare = feature.name.partition("/")[2]
+        for alarm in alarms:
+            kind, _, about = alarm.partition("/")
+            named = {
+                "contribution": [about],
+                "dataQuality": [about.rpartition("/")[0]],
+                "correlation": about.split("~"),
+            }.get(kind, [])
+            if alarm == feature.name or bare in named:
+                found.setdefault(feature.name, []).append(alarm)
+    return found
 
 
 def _why(features: Sequence[Feature]) -> Safe | None:
@@ -81,12 +103,12 @@ def _why(features: Sequence[Feature]) -> Safe | None:
     )
 
 
-def _card(one: Feature, alarmed: set[str]) -> Safe:
+def _card(one: Feature, alarms: Sequence[str]) -> Safe:
     described = one.described
-    is_alarmed = one.name in alarmed
     return element(
         "article",
-        element("h3", one.name, element("span", " alarm", class_="bad") if is_alarmed else None),
+        element("h3", one.name),
+        element("p", "alarm: ", ", ".join(alarms), class_="bad") if alarms else None,
         histogram(one.bars, name=one.name),
         element(
             "dl",
@@ -95,7 +117,7 @@ def _card(one: Feature, alarmed: set[str]) -> Safe:
             element("dt", "less chance"),
             element("dd", shown(described.psi_adjusted)),
         ),
-        class_="card bad" if is_alarmed else "card",
+        class_="card bad" if alarms else "card",
     )
 
 
