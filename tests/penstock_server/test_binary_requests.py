@@ -208,6 +208,15 @@ def test_the_short_way_takes_what_the_long_way_takes_and_makes_the_same_of_it(
     assert encode_raw(taken, datatype) == encode_raw(expected, datatype)
 
 
+def test_classes_may_have_any_letters_in_their_names() -> None:
+    spec = TensorSpec(name="p", datatype="FP32", shape=(-1, 2), classes=("benign", "malignant"))
+    asked = InferRequest(id=None, inputs={}, outputs=(RequestedOutput(name="p", classification=2),), rows=1)
+    body, _ = ResponseEncoder(model_name="m", model_version="", outputs=[spec]).encode(
+        asked, [np.array([[0.25, 0.75]], np.float32)]
+    )
+    assert orjson.loads(body)["outputs"][0]["data"] == ["0.750000:1:malignant", "0.250000:0:benign"]
+
+
 @pytest.mark.parametrize("datatype", sorted(set(DTYPES) - {"BYTES"}))
 def test_json_that_was_understood_once_means_the_same_again(datatype: str) -> None:
     specs = [TensorSpec(name=name, datatype=datatype, shape=(-1, 2)) for name in ("a", "b")]

@@ -86,7 +86,7 @@ class _TensorEncoder:
         if head is None:
             check_size(self._spec.name, array)
             head = self._remember(array.shape)
-        return head + self._data(array) + b"}"
+        return head + (self._numbers(array) if self._numeric else self._texts(array)) + b"}"
 
     def encode_asked(self, array: Array, output: RequestedOutput, raw: list[bytes]) -> bytes:
         """Encode it as a client asked for it; raw bytes are added to ``raw``."""
@@ -101,7 +101,7 @@ class _TensorEncoder:
             opening = _opening(self._spec.name, datatype)
         opening += orjson.dumps(array.shape)
         if not output.binary:
-            return opening + data_opening + self._data(array) + b"}"
+            return opening + data_opening + self._texts(array) + b"}"
         raw.append(encode_raw(array, datatype))
         size = b'"binary_data_size":%d' % len(raw[-1])
         return opening + b',"parameters":{' + (parameters + b"," + size if parameters else size) + b"}}"
@@ -127,9 +127,10 @@ class _TensorEncoder:
         self._heads[shape] = head
         return head
 
-    def _data(self, array: Array) -> bytes:
-        if not self._numeric:
-            return orjson.dumps([self._text(item) for item in array.reshape(-1)])
+    def _texts(self, array: Array) -> bytes:
+        return orjson.dumps([self._text(item) for item in array.reshape(-1)])
+
+    def _numbers(self, array: Array) -> bytes:
         try:
             data = _dumps(array if array.ndim == 1 else array.ravel(), None, _NUMPY)
         except orjson.JSONEncodeError:  # it wants contiguous memory in this machine's byte order
