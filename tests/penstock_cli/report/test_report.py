@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.penstock_cli.report.shop import EVIL, Shop, counted, make_profile, rows
 from tests.penstock_cli.samples import CANDIDATE, STABLE
@@ -119,6 +120,22 @@ def test_the_ranking_begins_with_the_cause(profile: Profile) -> None:
     assert contribution is not None
     assert 0.3 < contribution < 0.8
     assert abs(ranked[1].described.contribution or 0.0) < 0.1
+
+
+def test_a_column_of_other_rows_is_seen_where_no_distribution_moves(profile: Profile) -> None:
+    values = rows(1, 4000)
+    values["amount"] = np.random.default_rng(5).permutation(values["amount"])
+    found = {one.name: one for one in features(profile, counted(profile, values))}
+    assert (found["inputs/amount"].described.psi_adjusted or 0.0) < 0.01
+    before, after = found["inputs/amount"].index or (0.0, 0.0)
+    assert before > 0.5
+    assert after < 0.05
+    assert abs(1 - (found["inputs/age"].index or (1.0, 0.0))[1] / (found["inputs/age"].index or (1.0, 0.0))[0]) < 0.3
+    shop = Shop(profile)
+    shop.lives[STABLE] = counted(profile, values)
+    html = page(gather(shop, "fraud-guard"), now=NOW)
+    first = html.partition("What the output follows")[2].partition("<tbody>")[2]
+    assert first.startswith('<tr><td data-label="Input">inputs/amount</td>')
 
 
 def test_shares_of_a_histogram_add_up(profile: Profile) -> None:

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import numpy as np
+
 from penstock_contract.counts import Counts
 from penstock_contract.profile import Column, Kind, Profile
-from penstock_operator.core.drift import quality
+from penstock_operator.core.drift import contribution, quality
 from penstock_operator.core.drift.describe import Described, describe
 from penstock_operator.core.drift.engine import Judge
 from penstock_operator.core.drift.tally import Frame, Tallies
@@ -37,13 +39,18 @@ class Quality:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """One column: the distances between reference and live, its histogram, and the state of its values."""
+    """One column: the distances between reference and live, its histogram, and the state of its values.
+
+    ``index``: of an input, the share of the output that goes with it most, in the reference and live; None where
+    nothing can be said of it.
+    """
 
     name: str
     kind: str
     described: Described
     bars: tuple[Bar, ...]
     quality: tuple[Quality, ...]
+    index: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,8 @@ def features(profile: Profile, counts: Counts) -> tuple[Feature, ...]:
     tallies = Tallies.of([counts], frame)
     judged, _ = judge.judge(tallies, judge.start())
     (described,) = describe(judge, tallies, judged)
-    wrong = _quality(frame, Tallies.of([profile.counts], frame), tallies)
+    reference = Tallies.of([profile.counts], frame)
+    wrong, indices = _quality(frame, reference, tallies), _indices(frame, reference, tallies)
     return tuple(
         Feature(
             name=column.name,
@@ -86,9 +94,24 @@ def features(profile: Profile, counts: Counts) -> tuple[Feature, ...]:
             described=described[place],
             bars=bars(column, profile.counts.columns[place].bins, counts.columns[place].bins),
             quality=tuple(wrong.get(place, ())),
+            index=indices.get(place),
         )
         for place, column in enumerate(profile.columns)
     )
+
+
+def _indices(frame: Frame, reference: Tallies, live: Tallies) -> Mapping[int, tuple[float, float]]:
+    """Return the feature contribution index of each input for the output that it goes with most."""
+    if not frame.contributing or not frame.inputs:
+        return {}
+    known, seen = contribution.index_of(frame, reference)[0], contribution.index_of(frame, live)[0]
+    found = {}
+    for place in range(frame.inputs):
+        usable = np.isfinite(known[:, place]) & np.isfinite(seen[:, place])
+        if usable.any():
+            output = int(np.where(usable, known[:, place], -np.inf).argmax())
+            found[place] = (float(known[output, place]), float(seen[output, place]))
+    return found
 
 
 def _quality(frame: Frame, reference: Tallies, live: Tallies) -> Mapping[int, Sequence[Quality]]:

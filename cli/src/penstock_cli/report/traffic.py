@@ -14,6 +14,8 @@ _CARDS_MAX = 60
 _RANKED_MAX = 20
 #: A bar is at its full length from this many standard deviations on: less is hardly worth a look.
 _FULL_SHIFT = 0.1
+#: An input with less of the output than this has nothing to lose.
+_INDEX_MIN = 0.01
 
 
 def live(found: Live, policy: Wire) -> Safe:
@@ -38,6 +40,7 @@ def live(found: Live, policy: Wire) -> Safe:
             f"{found.rows:,} live rows of {len(found.pods)} pods against {found.reference_rows:,} reference rows.",
         ),
         _why(found.features),
+        _followed(found.features),
         element("h3", "Distributions"),
         element(
             "p",
@@ -100,6 +103,28 @@ def _why(features: Sequence[Feature]) -> Safe | None:
             class_="quiet",
         ),
         ranking(lines, name="inputs by contribution", full=_FULL_SHIFT),
+    )
+
+
+def _followed(features: Sequence[Feature]) -> Safe | None:
+    """Return how much of the output goes with each input: what a broken join takes away while no column moves."""
+    told = [(one, one.index) for one in features if one.index is not None and max(one.index) > _INDEX_MIN]
+    if not told:
+        return None
+    told.sort(key=lambda entry: entry[1][1] - entry[1][0])
+    rows = [
+        [one.name, f"{index[0]:.1%}", f"{index[1]:.1%}", f"{index[1] - index[0]:+.1%}"]
+        for one, index in told[:_RANKED_MAX]
+    ]
+    return join(
+        element("h3", "What the output follows"),
+        element(
+            "p",
+            "The share of the output's variance that goes with each input (the feature contribution index). It falls "
+            "for a column whose values belong to other rows, though none of them looks wrong.",
+            class_="quiet",
+        ),
+        table(("Input", "Reference", "Live", "Change"), rows, numbers=(1, 2, 3)),
     )
 
 
