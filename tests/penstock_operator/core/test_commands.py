@@ -266,6 +266,13 @@ def test_who_does_not_answer_yet_does_not_win() -> None:
     assert outcome.answer == "Refused: mlp is Waiting; there is no rollout to promote"
 
 
+def test_who_has_just_lost_its_pods_is_not_promoted() -> None:
+    gone = replace(WORLD, revisions={**WORLD.revisions, B: RevisionState(ready=0, wanted=2)})
+    outcome = carry_out(command("promote", full=True), state(Phase.PROGRESSING), TACTICS, gone)
+
+    assert outcome.answer == f"Refused: no pod of {B} is ready"
+
+
 def test_a_name_that_nobody_has_is_answered_with_those_that_there_are() -> None:
     for verb in ("promote", "pause", "resume", "abort"):
         assert (

@@ -649,3 +649,97 @@ def test_a_pause_outlasts_the_time() -> None:
     found = (finding(Verdict.UNDECIDED, rolls_back=False),)
     decision = look(paused, REQUIRING, world(judged=True, findings=found), undecided)
     assert decision.rollout.phase is Phase.PAUSED
+
+
+# --- a weight of its own, and previews ---
+
+
+OWN = Tactics(steps=steps({"weight": 0}), own={NAME: steps({"weight": 20})}, open_ended=True)
+
+
+def test_a_weight_that_is_edited_under_way_is_taken_over() -> None:
+    assert advance(rollout(weight=5), OWN, world()).rollout.weights == {A: 80, B: 20}
+    assert advance(rollout(weight=50), OWN, world()).rollout.weights == {A: 80, B: 20}
+
+
+def test_in_a_freeze_an_edited_weight_may_fall_and_not_rise() -> None:
+    frozen = world(frozen="frozen until Monday")
+
+    assert advance(rollout(weight=5), OWN, frozen).rollout.weights == {A: 95, B: 5}
+    assert advance(rollout(weight=50), OWN, frozen).rollout.weights == {A: 80, B: 20}
+
+
+def test_a_freeze_holds_the_first_weight_the_next_one_and_the_promotion() -> None:
+    frozen = {"frozen": "frozen until Monday"}
+    waiting = look(rollout(Phase.WAITING, weight=0, step_started_at=None), CANARY, world(**frozen))
+    assert waiting.rollout.weights == {A: 100, B: 0}
+    assert waiting.holding == f"{B} is ready; frozen until Monday"
+    assert look(OVER, CANARY, world(**frozen)).rollout == OVER
+    full = rollout(step=2, weight=100)
+    assert look(full, CANARY, world(**frozen, acknowledged={B: 100})).rollout == full
+
+
+def test_a_freeze_never_holds_a_rollback() -> None:
+    frozen = world(frozen="frozen until Monday", judged=True, findings=(finding(Verdict.FAIL),))
+
+    assert look(STRICT, CANARY, frozen).rollout.weights == {A: 100}
+
+
+def test_requests_that_go_elsewhere_hold_the_step() -> None:
+    decision = look(OVER, CANARY, world(mismatch="B should have 5% and has 40%"))
+
+    assert decision.rollout == OVER
+    assert decision.holding == "B should have 5% and has 40%"
+
+
+PREVIEW = steps({"weight": 0, "hold": "10s"}, {"weight": 100})
+
+
+def preview(**changes: Any) -> Rollout:
+    return rollout(weight=0, step_started_at=NOW - 60, **changes)
+
+
+def test_a_preview_goes_over_at_once_only_while_routers_find_it() -> None:
+    settled = {"acknowledged": {A: 100}}
+    cold = look(preview(), PREVIEW, world(**settled, warm=frozenset({A})))
+    assert cold.rollout == preview()
+    assert f"the routers are resolving {B}" in cold.holding
+
+    assert look(preview(), PREVIEW, world(**settled)).rollout.weights == {A: 0, B: 100}
+
+
+@pytest.mark.parametrize("found", [None, (finding(Verdict.NO_DATA),)], ids=["nothing judged", "no data"])
+def test_a_preview_that_gets_no_request_is_not_asked_for_a_verdict_unless_the_step_asks(found: Any) -> None:
+    seen = world(acknowledged={A: 100}, judged=True, findings=found)
+    strict = steps({"weight": 0, "require": "Pass"}, {"weight": 100})
+
+    assert look(preview(), PREVIEW, seen).rollout.weights == {A: 0, B: 100}
+    assert look(preview(), strict, seen).rollout == preview()
+    matched = Tactics(steps=PREVIEW, match_reaches=frozenset({NAME}))
+    assert advance(preview(), matched, seen).rollout == preview(), "it gets requests, so they must be seen"
+
+
+def test_a_preview_that_fails_for_those_who_see_it_is_taken_back() -> None:
+    seen = world(acknowledged={A: 100}, judged=True, findings=(finding(Verdict.FAIL),))
+
+    assert look(preview(), PREVIEW, seen).rollout.is_rejected(B)
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["too late", "in time"])
+def test_a_candidate_has_failed_when_its_deadline_is_over(*, late: bool) -> None:
+    waiting = rollout(Phase.WAITING, weight=0, step_started_at=None, waiting_since=NOW - 30)
+    tactics = Tactics(steps=CANARY, progress_deadline_seconds=30.0 if late else 31.0)
+    decision = advance(waiting, tactics, world(revisions={A: READY, B: LOADING}))
+
+    assert decision.rollout.phase is (Phase.FAILED if late else Phase.WAITING)
+    if late:
+        assert decision.holding == f"{B} was not ready within 30s (progressDeadline): 0 of 2 pods are"
+
+
+def test_what_is_ready_after_its_deadline_waits_for_the_routers_only() -> None:
+    failed = rollout(Phase.FAILED, weight=0, step_started_at=None, waiting_since=NOW - 90)
+    tactics = Tactics(steps=CANARY, progress_deadline_seconds=30.0)
+    cold = advance(failed, tactics, world(warm=frozenset({A})))
+
+    assert cold.rollout.phase is Phase.WAITING
+    assert advance(cold.rollout, tactics, world()).rollout.weights == {A: 95, B: 5}

@@ -139,6 +139,8 @@ def _promote(asked: _Asked) -> Outcome:
     if asked.world.frozen:
         raise _Refusal(f"{asked.world.frozen}; rollback and abort work")
     candidate = meant[0]
+    if asked.world.state_of(candidate.revision).ready == 0:
+        raise _Refusal(f"no pod of {candidate.revision} is ready")
     if asked.tactics.open_ended or candidate.name in asked.tactics.own:
         return _promoted(asked, candidate)
     return _promote_full(asked, candidate) if asked.command.full else _open(asked, candidate)

@@ -105,6 +105,13 @@ def _failure(candidate: Candidate, state: RevisionState, tactics: Tactics, now: 
     return f"was not ready within {within} (progressDeadline): {state.ready} of {state.wanted} pods are"
 
 
+def _no_more(candidate: Candidate, world: World) -> str:
+    """Return why a candidate may get no more traffic now, whatever the verdicts; empty where it may."""
+    if candidate.weight == 0 and not world.answers(candidate.revision):
+        return f"the routers are resolving {candidate.revision}"
+    return world.frozen
+
+
 def _acknowledged(rollout: Rollout, world: World) -> bool:
     """Return whether every router runs the weights that are meant; it does not matter which revisions have none."""
     told, meant = world.acknowledged, rollout.weights
@@ -129,8 +136,8 @@ def _progress(rollout: Rollout, candidate: Candidate, tactics: Tactics, world: W
     gated = not last and steps[index + 1].pause is not None
     if objection := _objection(step, candidate, tactics, world, ends=last, gated=gated):
         return _held(rollout, candidate, objection, tactics, world)
-    if world.frozen:
-        return Decision(rollout=rollout, holding=f"at {candidate.weight}%; {world.frozen}")
+    if reason := _no_more(candidate, world):
+        return Decision(rollout=rollout, holding=f"at {candidate.weight}%; {reason}")
     if last:
         return complete(
             rollout,
@@ -150,7 +157,7 @@ def _progress(rollout: Rollout, candidate: Candidate, tactics: Tactics, world: W
 def _may_follow_spec(rollout: Rollout, candidate: Candidate, weight: int, world: World) -> bool:
     """Return whether a candidate with a weight of its own takes another one now: less at once, more as in any step."""
     wanted = min(weight, rollout.room_for(candidate.name))
-    held = world.frozen or world.mismatch or not _acknowledged(rollout, world)
+    held = _no_more(candidate, world) or world.mismatch or not _acknowledged(rollout, world)
     return wanted < candidate.weight or (wanted > candidate.weight and not held)
 
 
