@@ -98,7 +98,7 @@ class TestBuiltInRouter(RouterStory):
 
 
 class TestGateway(RouterStory):
-    lasts_seconds = 120
+    lasts_seconds = 150
     gateway: ClassVar[Manifest | None] = {"parentRefs": [{"name": "edge"}], "hostnames": [HOST]}
 
     @pytest.fixture(autouse=True)
