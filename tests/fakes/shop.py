@@ -97,7 +97,9 @@ class Shop:
                 observer=self,
                 comparing=Comparing(cluster=cluster, pods=self.serving, monotonic=clock.monotonic),
                 measuring=Measuring(
-                    sources={"Prometheus": self.source, "Web": self.source}, clock=clock, monotonic=clock.monotonic
+                    sources=dict.fromkeys(("Prometheus", "Web", "Job"), self.source),
+                    clock=clock,
+                    monotonic=clock.monotonic,
                 ),
                 audit=self,
                 tick_seconds=TICK_SECONDS,

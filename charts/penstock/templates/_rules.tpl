@@ -39,7 +39,7 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch]
-# A training is made of the template of the CronJob that a policy names.
+# A training, and the Job whose exit is a metric, are made of the template of the CronJob that a policy names.
 - apiGroups: [batch]
   resources: [cronjobs]
   verbs: [get]

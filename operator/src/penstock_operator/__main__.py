@@ -23,6 +23,7 @@ from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.adapters.events import EventRecorder
 from penstock_operator.adapters.gateway_api.objects import KubernetesGatewayApi
 from penstock_operator.adapters.guarded_http import guarded_session
+from penstock_operator.adapters.job_source import JobSource
 from penstock_operator.adapters.judge_metrics import JudgeMetrics
 from penstock_operator.adapters.kubernetes import CHILD_SELECTOR, KubernetesCluster
 from penstock_operator.adapters.lease import KubernetesLease
@@ -156,6 +157,7 @@ async def _run(settings: Settings) -> int:
                     token_file=Path(settings.prometheus_token_file) if settings.prometheus_token_file else None,
                 ),
                 "Web": WebSource(outside, secrets_of_people),
+                "Job": JobSource(client),
             },
         )
         journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}

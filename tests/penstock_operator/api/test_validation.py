@@ -54,6 +54,9 @@ def metric(**fields: Any) -> Change:
 QUERY = 'sum(rate(orders_total{revision="{{revision}}"}[5m]))'
 
 
+JOB = {"name": "smoke", "source": "Job", "job": {"cronJob": "fraud-smoke"}}
+
+
 def prometheus(**fields: Any) -> Change:
     return metric(**{"name": "revenue", "source": "Prometheus", "query": QUERY, **fields})
 
@@ -663,6 +666,18 @@ CASES = {
         said="the limit of a Prometheus or Web metric is a number in the unit of its values, such as 0.8",
         invalid={"spec.metrics": [{"name": "a", "source": "Prometheus", "query": QUERY, "limit": "2%"}]},
         valid={"spec.metrics": [{"name": "a", "source": "Prometheus", "query": QUERY, "limit": "-2.5e-3"}]},
+    ),
+    "a Job metric without its template": Case(
+        kind=DPOL,
+        said="a Job metric needs job, such as {cronJob: fraud-smoke}; other sources take none",
+        invalid={"spec.metrics": [{"name": "smoke", "source": "Job"}]},
+        valid={"spec.metrics": [JOB]},
+    ),
+    "a Job against a limit": Case(
+        kind=DPOL,
+        said="a Job passes or fails by its exit: leave out against and limit",
+        invalid={"spec.metrics": [{**JOB, "limit": "1"}]},
+        valid={"spec.metrics": [JOB]},
     ),
     "a shadow compared without a limit": Case(
         kind=DPOL,

@@ -111,6 +111,40 @@ async def test_a_source_is_asked_at_its_pace_and_no_more_when_the_rollout_is_ove
     assert len(shop.source.asked) == after
 
 
+SMOKE: dict[str, Any] = {"name": "smoke", "source": "Job", "job": {"cronJob": "fraud-smoke"}, "interval": "5s"}
+
+
+@pytest.mark.parametrize(("value", "end"), [(1.0, "Promoted"), (0.0, "RolledBack")], ids=["completes", "fails"])
+async def test_a_job_decides_a_step_by_its_exit(shop: Shop, value: float, end: str) -> None:
+    shop.source.says = lambda _: Answer(absent="Job fraud-smoke-1 has not ended yet")
+    new = await canary(shop, SMOKE)
+    await pass_time(shop, 60)
+    assert phase(shop) == "Progressing"
+    assert analysis(shop)["smoke"]["verdict"] == "NoData"
+
+    shop.source.says = lambda _: Answer(value=value, told="Job fraud-smoke-1 ended")
+    await pass_time(shop, 120, until=lambda: phase(shop) == end)
+    assert phase(shop) == end
+    assert (shop.status(TS, "fraud")["stableRevision"] == new) is bool(value)
+
+
+async def test_each_step_has_a_job_of_its_own_and_none_is_asked_about_once_it_ended(shop: Shop) -> None:
+    occasions: list[object] = []
+
+    def says(question: Question) -> Answer:
+        occasions.append(question.occasion)
+        return Answer(value=1.0, told="completed")
+
+    shop.source.says = says
+    await canary(shop, SMOKE, afterPromotion={"watch": "5m"})
+    await pass_time(shop, 300, until=lambda: phase(shop) == "Promoted")
+    await pass_time(shop, 60)
+
+    assert phase(shop) == "Promoted"
+    assert None not in occasions
+    assert len(occasions) == len(set(occasions)) == len(STEPS)
+
+
 async def test_a_dry_run_is_told_and_the_rollout_goes_on(shop: Shop) -> None:
     new = await canary(shop, {**ERRORS, "dryRun": True}, strategy=BY_TIME)
     shop.stats.behaviours[new].error_share = 0.5

@@ -17,12 +17,13 @@ from penstock_operator.core.judge.metrics import (
     MeanAgainstStable,
     MeanMetric,
     Metric,
+    OutcomeMetric,
 )
 from penstock_operator.core.judge.series import BATCH
 from penstock_operator.core.promql import confined, longest_range_seconds
 
 #: Sources that are asked at their own pace, by an adapter each.
-ASKED = frozenset({"Prometheus", "Web"})
+ASKED = frozenset({"Prometheus", "Web", "Job"})
 _PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 _DIGEST = 12
 _ROUNDING = 1e-9
@@ -37,6 +38,10 @@ def metric_of(spec: MetricSpec) -> Metric:
             return _latency(spec)
         case "Prometheus" | "Web":
             return _mean(spec)
+        case "Job":
+            if spec.job is None:
+                raise ValueError(f"metric {spec.name}: a Job metric needs job, such as {{cronJob: fraud-smoke}}")
+            return OutcomeMetric(name=spec.name, asked=spec.job.cron_job, critical=spec.critical)
         case "OutputDisagreement":
             return DisagreementAgainstLimit(name=spec.name, limit=_share(_limit(spec)), critical=spec.critical)
         case "ScoreDifference":

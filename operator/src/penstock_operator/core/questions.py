@@ -12,20 +12,34 @@ from penstock_operator.core.metric_terms import ASKED, filled
 from penstock_operator.core.promql import confined
 from penstock_operator.core.trial import PolicyView
 
-SourceName = Literal["Prometheus", "Web"]
+SourceName = Literal["Prometheus", "Web", "Job"]
 _OK = 200
 _WORDS_MAX = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """What a Job is made for, once: a step of a revision's rollout behind a split with this uid."""
+
+    split: str
+    uid: str
+    revision: str
+    step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """One question to one source: ``text`` is a query or a URL, ``pointer`` where the number is in a document."""
+    """One question to one source: ``text`` is a query, a URL or a CronJob's name.
+
+    ``pointer``: where the number is in a document. ``occasion``: for a Job.
+    """
 
     source: SourceName
     namespace: str
     text: str
     pointer: str = ""
     secret_name: str | None = None
+    occasion: Occasion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +52,11 @@ class Asked:
     candidate: Question
     stable: Question | None
 
+    @property
+    def once(self) -> bool:
+        """Whether the first number is the last word."""
+        return self.candidate.occasion is not None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -46,6 +65,7 @@ class Answer:
     value: float | None = None
     absent: str = ""
     problem: str = ""
+    told: str = ""
 
     def __post_init__(self) -> None:
         """Refuse an answer that says nothing, or a number that is none."""
@@ -56,20 +76,26 @@ class Answer:
 
 
 def questions_of(
-    policies: Sequence[PolicyView], *, namespace: str, split: str, stable: str, candidate: str
+    policies: Sequence[PolicyView],
+    *,
+    namespace: str,
+    split: str,
+    stable: str,
+    candidate: str,
+    occasion: Occasion | None = None,
 ) -> list[Asked]:
-    """Return what the policies of a split ask about a candidate at each interval."""
+    """Return what the policies of a split ask about a candidate at each interval; Jobs only where there is occasion."""
     return [
         Asked(
             key=f"{policy.name}/{metric.name}",
             interval_seconds=metric.interval.total_seconds(),
-            candidate=_question(metric, namespace=namespace, split=split, revision=candidate),
+            candidate=_question(metric, namespace=namespace, split=split, revision=candidate, occasion=occasion),
             stable=_question(metric, namespace=namespace, split=split, revision=stable) if metric.against else None,
         )
         for policy in policies
         if policy.spec is not None
         for metric in policy.spec.metrics
-        if metric.source in ASKED
+        if metric.source in ASKED and (metric.source != "Job" or occasion is not None)
     ]
 
 
@@ -82,7 +108,8 @@ def reading_of(at: float, candidate: Answer, stable: Answer | None) -> Reading:
     for whose, answer in told:
         if answer.absent:
             return Reading(at=at, absent=f"{whose}: {answer.absent}")
-    return Reading(at=at, stable=stable.value if stable is not None else None, candidate=candidate.value)
+    old = stable.value if stable is not None else None
+    return Reading(at=at, stable=old, candidate=candidate.value, told=candidate.told)
 
 
 def prometheus_answer(status: int, body: bytes) -> Answer:
@@ -128,7 +155,24 @@ def web_answer(status: int, body: bytes, pointer: str) -> Answer:
     return _number(found)
 
 
-def _question(metric: MetricSpec, *, namespace: str, split: str, revision: str) -> Question:
+def job_answer(name: str, job: Mapping[str, Any]) -> Answer:
+    """Return what a Job's status means: 1 where it completed, 0 where it failed."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition.get("status") != "True":
+            continue
+        if condition.get("type") == "Complete":
+            return Answer(value=1.0, told=f"Job {name} completed")
+        if condition.get("type") == "Failed":
+            words = ": ".join(str(condition[part]) for part in ("reason", "message") if condition.get(part))
+            return Answer(value=0.0, told=f"Job {name} failed: {_words(words)}" if words else f"Job {name} failed")
+    return Answer(absent=f"Job {name} has not ended yet")
+
+
+def _question(
+    metric: MetricSpec, *, namespace: str, split: str, revision: str, occasion: Occasion | None = None
+) -> Question:
+    if metric.job is not None:
+        return Question(source="Job", namespace=namespace, text=metric.job.cron_job, occasion=occasion)
     names = {"namespace": namespace, "split": split, "revision": revision}
     if metric.web is not None:
         return Question(

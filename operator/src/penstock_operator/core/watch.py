@@ -19,6 +19,7 @@ from penstock_operator.core.judge.metrics import (
     MeanAgainstLimit,
     MeanAgainstStable,
     Metric,
+    OutcomeMetric,
 )
 from penstock_operator.core.metric_terms import metric_of
 from penstock_operator.core.trial import PolicyView, Trial, judge_policies
@@ -79,8 +80,8 @@ def _held_to(metric: Metric, old: Mapping[str, Any] | None) -> Metric | None:
     match metric:
         case ErrorRateAgainstLimit() | LatencyAgainstLimit() | MeanAgainstLimit():
             return metric
-        case DisagreementAgainstLimit():
-            return None  # nothing is shadowed after the promotion
+        case DisagreementAgainstLimit() | OutcomeMetric():
+            return None  # nothing is shadowed after the promotion, and Jobs belong to steps
     if old is None:
         return None
     match metric:

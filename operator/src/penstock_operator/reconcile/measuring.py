@@ -56,7 +56,7 @@ class Measuring:
         _stop(known.values())
         self._trials[split, candidate] = places
         for place in places.values():
-            if place.task is None and place.due <= now:
+            if place.task is None and place.due <= now and not _is_final(place):
                 place.due = now + place.asked.interval_seconds
                 place.task = asyncio.create_task(self._ask(place), name=f"measure {split} {place.asked.key}")
         return {key: reading for key, place in places.items() if (reading := self._told(place, now)) is not None}
@@ -68,7 +68,7 @@ class Measuring:
 
     def _told(self, place: _Place, now: float) -> Reading | None:
         behind = max(_BEHIND_SECONDS_MIN, _INTERVALS_MAX * place.asked.interval_seconds)
-        if place.reading is None or now - place.answered <= behind:
+        if place.reading is None or _is_final(place) or now - place.answered <= behind:
             return place.reading
         return Reading(at=place.reading.at, problem=f"no answer for {now - place.answered:.0f} s")
 
@@ -91,6 +91,10 @@ class Measuring:
         finally:
             place.answered = self._monotonic()
             place.task = None
+
+
+def _is_final(place: _Place) -> bool:
+    return place.asked.once and place.reading is not None and place.reading.candidate is not None
 
 
 def _stop(places: Iterable[_Place]) -> None:

@@ -8,7 +8,7 @@ from penstock_operator.core.comparison import Tolerance
 from penstock_operator.core.judge.counts import Reading, Shadowed, Tick
 from penstock_operator.core.objects import ObjectRef
 from penstock_operator.core.phases import ON_TRIAL
-from penstock_operator.core.questions import questions_of
+from penstock_operator.core.questions import Occasion, questions_of
 from penstock_operator.core.rollout_state import Rollout
 from penstock_operator.core.trial import Trial, judge_trial, tick_of, unjudged_trial
 from penstock_operator.core.watch import TRIAL_SHARE, judge_watch
@@ -125,11 +125,21 @@ class Trials:
             split=look.name,
             stable=subject.against,
             candidate=subject.revision,
+            occasion=_occasion(look, subject),
         )
         if subject.watched:
             # Nobody asks what a revision without requests does.
             asked = [replace(one, stable=None) for one in asked]
         return self._measuring.readings(ref, subject.revision, asked)
+
+
+def _occasion(look: Look, subject: _Subject) -> Occasion | None:
+    """Return what a Job is made for: the step that a candidate is at; a promoted revision is at none."""
+    at = next((one for one in look.rollout.candidates if one.revision == subject.revision), None)
+    if at is None or subject.watched:
+        return None
+    uid = str(look.manifest["metadata"].get("uid", ""))
+    return Occasion(split=look.name, uid=uid, revision=subject.revision, step=f"{at.started_at:.3f}/{at.step}")
 
 
 def on_trial(rollout: Rollout) -> bool:

@@ -39,6 +39,12 @@ class WebSource(ApiModel):
     secret_name: str | None = None
 
 
+class JobSource(ApiModel):
+    """Of which CronJob's template a Job is made."""
+
+    cron_job: str
+
+
 class Metric(ApiModel):
     """One judged metric: the candidate against the concurrent stable, or against a limit."""
 
@@ -51,12 +57,14 @@ class Metric(ApiModel):
         "OutputDisagreement",
         "ScoreDifference",
         "LatencyDifference",
+        "Job",
     ]
     against: Literal["Stable"] | None = None
     limit: str | None = None
     quantile: float | None = None
     query: str | None = None
     web: WebSource | None = None
+    job: JobSource | None = None
     direction: Literal["LowerIsBetter", "HigherIsBetter"] = "LowerIsBetter"
     interval: Duration = parse_duration("30s")
     tolerate_ratio: float = 1.2

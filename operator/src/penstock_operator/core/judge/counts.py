@@ -66,6 +66,8 @@ class Reading:
     candidate: float | None = None
     absent: str = ""
     problem: str = ""
+    told: str = ""
+    """What a source says of its value, where that is more than a number."""
 
     def __post_init__(self) -> None:
         """Refuse what is no number: in a mean it would make the whole one no number."""

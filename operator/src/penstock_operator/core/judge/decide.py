@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from penstock_operator.core.judge import error_rate, histogram, latency, mean, wording
 from penstock_operator.core.judge.advance import evidence_against, evidence_for
-from penstock_operator.core.judge.counts import ArmCounts, Tick
+from penstock_operator.core.judge.counts import ArmCounts, Reading, Tick
 from penstock_operator.core.judge.eprocess import ACCEPTANCE_LIMIT, DISPLAY_MAX
 from penstock_operator.core.judge.judgement import ArmSummary, Judgement, Verdict
 from penstock_operator.core.judge.latency import CannotJudge
@@ -14,12 +14,14 @@ from penstock_operator.core.judge.metrics import (
     DisagreementAgainstLimit,
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
+    EvidenceMetric,
     LatencyAgainstLimit,
     LatencyAgainstStable,
     MeanAgainstLimit,
     MeanAgainstStable,
     MeanMetric,
     Metric,
+    OutcomeMetric,
     definition_of,
 )
 from penstock_operator.core.judge.state import ArmTotals, EvidenceRefused, EvidenceState
@@ -58,9 +60,10 @@ def evidence_limits(
     parts = {metric.name: _CRITICAL_SHARE if metric.critical else 1.0 for metric in metrics}
     if len(parts) != len(metrics):
         raise ValueError("metric names must be unique")
-    acting = sum(part for name, part in parts.items() if name not in dry_run)
+    bought = {metric.name for metric in metrics if not isinstance(metric, OutcomeMetric)} - set(dry_run)
+    acting = sum(part for name, part in parts.items() if name in bought)
     return {
-        name: (sum(parts.values()) if name in dry_run else acting) / (part * false_alarms_per_rollout)
+        name: (acting if name in bought else sum(parts.values())) / (part * false_alarms_per_rollout)
         for name, part in parts.items()
     }
 
@@ -100,6 +103,8 @@ def judge_tick(metric: Metric, state: EvidenceState, tick: Tick, *, limit: float
         raise EvidenceRefused(f"{metric.name}: evidence about {state.definition} cannot judge {definition_of(metric)}")
     if not limit > 1:
         raise ValueError(f"{metric.name}: limit must be above 1, got {limit}")
+    if isinstance(metric, OutcomeMetric):
+        return state, _outcome(metric, state, tick.readings.get(metric.name), limit)
     if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
         return _judge_reading(metric, state, tick, limit=limit)
     if isinstance(metric, DisagreementAgainstLimit) and tick.shadowed is None and _stands(state, tick):
@@ -111,6 +116,19 @@ def judge_tick(metric: Metric, state: EvidenceState, tick: Tick, *, limit: float
     except CannotJudge as error:
         return state, _judgement(metric, state, limit, Verdict.ERROR, str(error))
     return advanced, _worded(metric, advanced, limit)
+
+
+def _outcome(metric: OutcomeMetric, state: EvidenceState, reading: Reading | None, limit: float) -> Judgement:
+    """Return somebody's own verdict; what is not known yet holds."""
+    if reading is None or reading.absent or (reading.candidate is None and not reading.problem):
+        words = reading.absent if reading is not None and reading.absent else "its Job has not been made yet"
+        return _judgement(metric, state, limit, Verdict.NO_DATA, words)
+    if reading.problem:
+        return _judgement(metric, state, limit, Verdict.ERROR, reading.problem)
+    if reading.candidate:
+        passed = _judgement(metric, state, limit, Verdict.PASS, reading.told)
+        return replace(passed, acceptance=ACCEPTANCE_LIMIT)
+    return replace(_judgement(metric, state, limit, Verdict.FAIL, reading.told), evidence=limit)
 
 
 def _judge_reading(
@@ -138,7 +156,7 @@ def _stands(state: EvidenceState, tick: Tick) -> bool:
     return state.last_at is not None and 0 <= tick.at - state.last_at < _STANDS_SECONDS
 
 
-def _worded(metric: Metric, state: EvidenceState, limit: float) -> Judgement:
+def _worded(metric: EvidenceMetric, state: EvidenceState, limit: float) -> Judgement:
     judgement = _judgement(metric, state, limit, _verdict(state, limit), "")
     return replace(judgement, message=wording.sentence(metric, state, judgement))
 
@@ -214,5 +232,7 @@ def _summary(metric: Metric, state: EvidenceState, totals: ArmTotals) -> ArmSumm
         return ArmSummary(n=totals.requests, value=totals.errors / totals.requests)
     if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
         return ArmSummary(n=totals.requests, value=totals.total / totals.requests)
+    if isinstance(metric, OutcomeMetric):
+        return None
     seconds = histogram.quantile_seconds(state.le, totals.latency, metric.quantile)
     return ArmSummary(n=totals.requests, value=seconds)

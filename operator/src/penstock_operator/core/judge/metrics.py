@@ -142,9 +142,19 @@ class DisagreementAgainstLimit:
         _require_open_share(self.name, "limit", self.limit)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeMetric:
+    """Somebody's own verdict, by the exit of a Job: a reading of 1 passes, one of 0 fails. No evidence, no budget."""
+
+    name: str
+    asked: str = ""
+    critical: bool = False
+
+
 CountedMetric = ErrorRateAgainstStable | ErrorRateAgainstLimit | LatencyAgainstLimit | LatencyAgainstStable
 MeanMetric = MeanAgainstStable | MeanAgainstLimit
-Metric = CountedMetric | MeanMetric | DisagreementAgainstLimit
+EvidenceMetric = CountedMetric | MeanMetric | DisagreementAgainstLimit
+Metric = EvidenceMetric | OutcomeMetric
 
 
 def definition_of(metric: Metric) -> str:
@@ -173,6 +183,8 @@ def definition_of(metric: Metric) -> str:
             parameters = (metric.tolerate_ratio, metric.accept_ratio)
         case MeanAgainstLimit() | DisagreementAgainstLimit():
             parameters = (metric.limit,)
+        case OutcomeMetric():
+            parameters = ()
     if isinstance(metric, MeanAgainstStable | MeanAgainstLimit):
         asked = f"/{'Higher' if metric.higher_is_better else 'Lower'}IsBetter/{metric.batch}/{metric.asked}"
     else:

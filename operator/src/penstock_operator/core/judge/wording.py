@@ -7,16 +7,16 @@ from penstock_operator.core.judge.metrics import (
     DisagreementAgainstLimit,
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
+    EvidenceMetric,
     LatencyAgainstLimit,
     LatencyAgainstStable,
     MeanAgainstLimit,
     MeanAgainstStable,
-    Metric,
 )
 from penstock_operator.core.judge.state import EvidenceState
 
 
-def sentence(metric: Metric, state: EvidenceState, judgement: Judgement) -> str:
+def sentence(metric: EvidenceMetric, state: EvidenceState, judgement: Judgement) -> str:
     """Return the numbers of a Pass, Fail or Undecided, such as "3.1% of 1240 against 0.4% of 11160 (…)"."""
     match metric:
         case ErrorRateAgainstStable():
