@@ -216,6 +216,28 @@ def test_packed_rows_that_find_no_room_are_kept_whole_and_then_dropped() -> None
     assert (len(packed), len(answered), one.dropped_rows) == (4, 4, 2)
 
 
+def test_rows_of_several_inputs_are_packed_in_the_order_of_the_model() -> None:
+    count = TensorSpec(name="n", datatype="INT64", shape=(-1,))
+    one = tap(tensors=Tensors.of([X, count], [Y]))
+    for value in range(3):
+        n, x = np.full((1,), 10 * value, np.int64), np.full((1, 3), value, np.float32)
+        one.observe(asked({"n": n, "x": x}), [x[:, :1]])
+    packed, _ = one.take(100, 100)
+    assert one.packing is not None
+    block = one.packing.block(packed)
+    assert block.inputs["n"].tolist() == [[0], [10], [20]]
+    assert block.inputs["x"].tolist() == [[0] * 3, [1] * 3, [2] * 3]
+    assert block.outputs["y"].tolist() == [[0], [1], [2]]
+
+
+def test_a_row_that_does_not_lie_in_one_piece_is_kept_whole() -> None:
+    one = tap()
+    x = np.arange(6, dtype=np.float32).reshape(1, 6)[:, ::2]
+    one.observe(asked({"x": x}), [np.ones((1, 1), np.float32)])
+    packed, answered = one.take(100, 100)
+    assert (packed, [request.inputs["x"].tolist() for request, _ in answered]) == ([], [[[0, 2, 4]]])
+
+
 def test_texts_are_never_packed() -> None:
     words = TensorSpec(name="w", datatype="BYTES", shape=(-1, 1))
     one = tap(tensors=Tensors.of([words], []))

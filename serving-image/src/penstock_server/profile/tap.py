@@ -4,7 +4,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import methodcaller
+from typing import Any
 
 from penstock_server.profile.packing import Packed, Packing
 from penstock_server.profile.rows import Answered, Seen, Tensors, matrix
@@ -18,8 +18,6 @@ _REQUESTS_MAX = 8192
 #: So many requests, or half of the rows that may wait, are counted before their time. Each time holds up the requests
 #: of that moment for as long as it counts, and each costs as much as some fifty requests before it counts the first.
 ENOUGH_REQUESTS = 256
-
-_BYTES_OF: Callable[[Array], bytes] = methodcaller("tobytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +112,15 @@ class Tap:
     def _pack(self, inputs: Mapping[str, Array], outputs: Sequence[Array]) -> bool:
         """Keep the bytes of a row; return whether it is as long as others and there was room."""
         only, packed = self._only_input, self._packed
+        arrays: Sequence[Any]  # arrays are buffers, which Python 3.11 has no type for
         if only is not None:
-            row = b"".join((inputs[only].tobytes(), *map(_BYTES_OF, outputs)))
+            arrays = (inputs[only], *outputs)
         else:
-            row = b"".join(map(_BYTES_OF, (*(inputs[spec.name] for spec in self._tensors.inputs), *outputs)))
+            arrays = (*(inputs[spec.name] for spec in self._tensors.inputs), *outputs)
+        try:
+            row = b"".join(arrays)
+        except TypeError:
+            return False  # one of them does not lie in one piece
         if len(row) != self._row_size:
             if self.packing is None:
                 self._learn(inputs, outputs)
