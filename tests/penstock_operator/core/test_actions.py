@@ -1,7 +1,7 @@
 """What follows from alarms: the first action that fits, once, as far as it may."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.penstock_operator.core.alarms import DAY, RETRAINS, START, after, alarm, look, spec, wire
 
@@ -215,6 +215,7 @@ ALARMS = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(ALARMS, max_size=5), max_size=12), st.booleans())
 def test_whatever_comes_and_goes_no_deed_is_done_twice_and_the_status_stays_readable(
     history: list[list[object]],

@@ -70,7 +70,7 @@ async def test_what_the_training_publishes_is_judged_on_the_moved_traffic_and_pr
     errors = {"name": "errors", "source": "ErrorRate", "against": "Stable"}
     asked = {**ACTIONS, "actions": [blame, *ACTIONS["actions"]], "metrics": [errors]}
     shop.apply(DP, "guard", policy(target={"name": "fraud"}, **asked))
-    steps = [{"weight": 50, "hold": "10m", "require": "Pass"}, {"weight": 100, "hold": "5m"}]
+    steps = [{"weight": 50, "hold": "2m", "require": "Pass"}, {"weight": 100, "hold": "1m"}]
     split = {"stable": {"modelDeployment": "fraud"}, "strategy": {"steps": steps}, "policies": ["guard"]}
     shop.apply(TS, "fraud", split)
     await shop.run(5)
