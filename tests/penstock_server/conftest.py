@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from hypothesis import settings
 from onnx import ModelProto
 
 from penstock_server.admission import Admission
@@ -20,6 +21,10 @@ from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.management import ManagementServer
 from penstock_server.metrics import Metrics
 from penstock_server.session import Session
+
+# How long an example takes says more of the machine, which other tests share, than of the code.
+settings.register_profile("shared-machine", deadline=None)
+settings.load_profile("shared-machine")
 
 
 @dataclass
