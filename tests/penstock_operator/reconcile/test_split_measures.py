@@ -242,6 +242,18 @@ async def test_a_stable_revision_that_turns_bad_at_rest_is_told_and_keeps_its_tr
     assert shop.condition(DP, "guard", "Healthy")["status"] == "True"
 
 
+async def test_at_rest_prometheus_is_asked_about_limits_too(shop: Shop) -> None:
+    turns = iter(range(10_000))
+    shop.source.says = lambda _: Answer(value=5 + next(turns) % 7 / 10)
+    load = {"name": "load", "source": "Prometheus", "query": 'x{r="{{revision}}"}', "limit": "3"}
+    await at_rest(shop, load, {**SALES, "interval": "30s"})
+    await pass_time(shop, 1500, until=lambda: analysis(shop)["load"]["verdict"] == "Fail")
+
+    assert analysis(shop)["load"]["verdict"] == "Fail"
+    assert set(analysis(shop)) == {"load"}
+    assert not any("sales" in asked for asked in shop.source.asked)
+
+
 async def test_a_split_at_rest_writes_seldom(shop: Shop) -> None:
     await at_rest(shop, FEW)
     await pass_time(shop, 900)

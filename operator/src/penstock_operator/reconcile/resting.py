@@ -80,7 +80,8 @@ class Resting:
 
     def forget(self, ref: ObjectRef) -> None:
         """Drop what is kept of a split that is gone or has something under way."""
-        self._kept.pop(ref, None)
+        if self._kept.pop(ref, None) is not None:
+            self._measuring.forget(ref)
 
     def _told(self, stable: str, trial: Trial, kept: _Kept | None) -> _Kept:
         now = self._monotonic()

@@ -71,7 +71,7 @@ class Trials:
                 self._kept.pop((ref, candidate.revision), None)
         if before.watch is not None and after.watch is None and before.stable is not None:
             self._kept.pop((ref, before.stable), None)
-        if not on_trial(after):
+        if on_trial(before) and not on_trial(after):
             self._measuring.forget(ref)
 
     def _compared(self, ref: ObjectRef, look: Look) -> dict[str, Shadowed]:
