@@ -5,11 +5,13 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.penstock_operator.api.schemas import Schema, schema_of
 
 from penstock_operator.core.phases import MOVING, RESTING, Phase
 from penstock_operator.core.rollout_state import Candidate, HistoryEntry, Rejected, Returning, Rollout, Watch
 from penstock_operator.core.rollout_status import parse_rollout, rollout_to_wire
 
+STATUS: Schema = schema_of("trafficsplits")["properties"]["status"]
 TIMES = st.integers(0, 4_000_000_000_000).map(lambda milliseconds: milliseconds / 1000)
 TEXTS = st.text(max_size=20)
 REASONS = st.sampled_from(["Aborted", "PolicyBreached", "Undecided", "RolledBack", "Lost"])
@@ -71,6 +73,23 @@ def rollouts(draw: st.DrawFn) -> Rollout:
 @given(rollouts())
 def test_a_rollout_survives_the_api_server(rollout: Rollout) -> None:
     assert parse_rollout(json.loads(json.dumps(rollout_to_wire(rollout)))) == rollout
+
+
+def pruned(schema: Schema, value: Any) -> Any:
+    """Return what the API server keeps of a value."""
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        return {name: pruned(known[name], entry) for name, entry in value.items() if name in known}
+    if isinstance(value, list):
+        return [pruned(schema["items"], entry) for entry in value]
+    return value
+
+
+@given(rollouts())
+def test_the_schema_knows_every_field_that_a_rollout_needs(rollout: Rollout) -> None:
+    """The API server drops what the schema does not know, and the rollout would lose it."""
+    wire = rollout_to_wire(rollout)
+    assert pruned(STATUS, wire) == wire
 
 
 def test_an_empty_status_is_a_rollout_that_has_not_begun() -> None:
