@@ -229,6 +229,19 @@ def test_retry_with_nothing_taken_back_says_so() -> None:
     assert outcome.answer == "Refused: no revision was taken back; there is nothing to retry"
 
 
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("promote", "there is no rollout to promote"),
+        ("pause", "only a rollout in progress can be paused"),
+        ("resume", "nothing is paused"),
+        ("abort", "there is no rollout to abort"),
+    ],
+)
+def test_without_a_rollout_a_command_says_what_there_is_none_of(verb: str, words: str) -> None:
+    assert carry_out(command(verb), state(Phase.IDLE), TACTICS, WORLD).answer == f"Refused: the split is Idle; {words}"
+
+
 # --- several candidates ---
 
 

@@ -118,11 +118,11 @@ def carry_out(command: Command, rollout: Rollout, tactics: Tactics, world: World
     )
 
 
-def _meant(asked: _Asked, *, doing: str) -> list[Candidate]:
+def _meant(asked: _Asked, *, otherwise: str) -> list[Candidate]:
     """Return the candidates that a command means: the named one, or all. Raises _Refusal."""
     rollout, name = asked.rollout, asked.command.candidate
     if not rollout.candidates:
-        raise _Refusal(f"the split is {rollout.phase.value}; there is no rollout to {doing}")
+        raise _Refusal(f"the split is {rollout.phase.value}; {otherwise}")
     meant = [candidate for candidate in rollout.candidates if name in (None, candidate.name)]
     if not meant:
         raise _Refusal(f"there is no candidate {name}; there are: {names_of(rollout.candidates)}")
@@ -130,10 +130,10 @@ def _meant(asked: _Asked, *, doing: str) -> list[Candidate]:
 
 
 def _promote(asked: _Asked) -> Outcome:
-    meant = [one for one in _meant(asked, doing="promote") if one.phase in ON_TRIAL]
+    otherwise = "there is no rollout to promote"
+    meant = [one for one in _meant(asked, otherwise=otherwise) if one.phase in ON_TRIAL]
     if not meant:
-        phase = _phase_of(asked)
-        raise _Refusal(f"{phase}; there is no rollout to promote")
+        raise _Refusal(f"{_phase_of(asked)}; {otherwise}")
     if len(meant) > 1:
         raise _Refusal(f"several compete; name the winner with --candidate: {names_of(meant)}")
     if asked.world.frozen:
@@ -194,9 +194,10 @@ def _going(rollout: Rollout, candidate: Candidate) -> Rollout:
 
 
 def _pause(asked: _Asked) -> Outcome:
-    meant = [one for one in _meant(asked, doing="pause") if one.phase is Phase.PROGRESSING]
+    otherwise = "only a rollout in progress can be paused"
+    meant = [one for one in _meant(asked, otherwise=otherwise) if one.phase is Phase.PROGRESSING]
     if not meant:
-        raise _Refusal(f"{_phase_of(asked)}; only a rollout in progress can be paused")
+        raise _Refusal(f"{_phase_of(asked)}; {otherwise}")
     rollout = asked.rollout
     for candidate in meant:
         rollout = pause(rollout, candidate.name, by=asked.command.by)
@@ -209,7 +210,7 @@ def _shares(candidates: list[Candidate]) -> Iterator[str]:
 
 
 def _resume(asked: _Asked) -> Outcome:
-    held = [one for one in _meant(asked, doing="resume") if one.phase is Phase.PAUSED]
+    held = [one for one in _meant(asked, otherwise="nothing is paused") if one.phase is Phase.PAUSED]
     if not held:
         raise _Refusal(f"{_phase_of(asked)}; nothing is paused")
     meant = [one for one in held if one.paused_by is not None]
@@ -225,7 +226,7 @@ def _abort(asked: _Asked) -> Outcome:
     rollout = asked.rollout
     if rollout.returning is not None:
         return Outcome(rollout=stop_return(rollout), answer=f"{rollout.stable} stays")
-    return _taken_back(asked, _meant(asked, doing="abort"), message="aborted by a person")
+    return _taken_back(asked, _meant(asked, otherwise="there is no rollout to abort"), message="aborted by a person")
 
 
 def _taken_back(asked: _Asked, candidates: list[Candidate], *, message: str) -> Outcome:
