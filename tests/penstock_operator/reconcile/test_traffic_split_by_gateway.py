@@ -186,6 +186,19 @@ async def test_a_split_stays_with_the_routers_in_its_status_until_the_gateway_ru
     assert ROUTER not in shop.names(Kind.DEPLOYMENT)
 
 
+@pytest.mark.parametrize("to_gateway", [True, False], ids=["to a Gateway", "to the routers"])
+async def test_a_rollout_goes_on_at_its_weight_when_the_router_changes(shop: Shop, *, to_gateway: bool) -> None:
+    await begin(shop, gateway=None if to_gateway else EDGE)
+    good = await canary(shop)
+    await shop.run(600, until=lambda: written_weights(shop).get(good) == 25)
+    shop.apply(TS, "fraud", {**split_spec(), "gateway": EDGE if to_gateway else None})
+    await shop.run(3)
+    assert (led(shop) if to_gateway else real_weights(shop))[good] == 25
+    await shop.run(900, until=lambda: phase(shop) == "Promoted")
+    assert phase(shop) == "Promoted"
+    assert status(shop)["router"] == ("Gateway" if to_gateway else "Envoy")
+
+
 async def test_routers_that_an_earlier_operator_left_go_all_the_same(shop: Shop) -> None:
     await begin(shop, gateway=None)
     shop.apply(TS, "fraud", {**split_spec(), "gateway": EDGE})

@@ -10,7 +10,7 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout_moves import Decision
 from penstock_operator.core.rollout_state import Rollout
-from penstock_operator.core.router_choice import router_before, router_of
+from penstock_operator.core.router_choice import changes_router, router_before, router_of
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.split_status import Report, blocked_status, split_status
@@ -92,7 +92,9 @@ class Reporter:
         # What was decided was decided for the generation that was looked at.
         generation = look.manifest["metadata"]["generation"]
         begun = _begun(look.rollout, rollout)
-        analysis, evidence = _analysis(turn, begun), _evidence(turn, begun)
+        # Evidence of one kind of router cannot go on with the counts of the other: their latency buckets differ.
+        anew = bool(weights) and changes_router(look.manifest)
+        analysis, evidence = _analysis(turn, begun), {} if anew else _evidence(turn, begun)
         status = split_status(
             Report(
                 split={**live, "metadata": {**live["metadata"], "generation": generation}},

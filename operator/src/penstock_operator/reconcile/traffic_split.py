@@ -16,6 +16,7 @@ from penstock_operator.core.phases import ON_TRIAL, Phase
 from penstock_operator.core.plan import EventRecord
 from penstock_operator.core.rollout import advance
 from penstock_operator.core.rollout_state import Rollout
+from penstock_operator.core.router_choice import changes_router
 from penstock_operator.core.routes import Acknowledgement
 from penstock_operator.core.sample_ratio import SampleRatio
 from penstock_operator.core.traffic_split import Problem
@@ -114,6 +115,9 @@ class TrafficSplitReconciler:
         # Before it is written down who leads now: a crash between the two repeats it.
         leaving = await self._router.hand_over(look.manifest) if weights else None
         await self._write(ref, turn, told, weights)
+        if weights and changes_router(look.manifest):
+            self._trials.forget(ref)  # the status has no evidence any more either
+            self._resting.forget(ref)
         self._account(turn)
         again = self._again(decision.rollout, world, told, weights)
         if again is None and self._resting.wants(replace(look, rollout=decision.rollout)):
