@@ -47,7 +47,7 @@ REQUESTS_PER_SECOND = 50.0
 LATENESS_GOAL_SECONDS = 1.0
 CORES_GOAL = 1.0
 _USUAL_ERRORS, _BAD_ERRORS = 0.005, 0.5
-_SETUP_SECONDS = 300.0
+_SETUP_SECONDS = 600.0
 _KIND = Kind.TRAFFIC_SPLIT.resource.kind
 
 Figures = dict[str, Any]
@@ -109,8 +109,7 @@ async def _measure(kubeconfig: Path, folder: Path, size: int, seconds: float, ev
             print(operator.log.read_text()[-3000:])
             raise
         finally:
-            operator.terminate()
-            await asyncio.to_thread(operator.wait, 10)
+            operator.kill()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
+from operator import lt, sub
 
 from penstock_operator.core.routes import LatencyCounts, RevisionCounters, RouterSample
 
@@ -95,16 +96,12 @@ def _fell(before: RevisionCounters, now: RevisionCounters) -> bool:
         or now.errors < before.errors
         or now.dropped < before.dropped
         or now.latency.le != before.latency.le
-        or any(new < old for old, new in _pairs(before.latency, now.latency))
+        or any(map(lt, now.latency.counts, before.latency.counts))
     )
 
 
 def _latency_since(before: LatencyCounts, now: LatencyCounts) -> LatencyCounts:
-    return LatencyCounts(le=now.le, counts=tuple(new - old for old, new in _pairs(before, now)))
-
-
-def _pairs(before: LatencyCounts, now: LatencyCounts) -> Iterable[tuple[int, int]]:
-    return zip(before.counts, now.counts, strict=True)
+    return LatencyCounts(le=now.le, counts=tuple(map(sub, now.counts, before.counts)))
 
 
 def _total(parts: list[RevisionCounters], *, pods_read: int) -> RevisionCounts:
@@ -122,6 +119,10 @@ def _total(parts: list[RevisionCounters], *, pods_read: int) -> RevisionCounts:
 
 def _merged(histograms: list[LatencyCounts]) -> LatencyCounts:
     """Return the sum over the edges that all have (routers of two versions may differ); it is exact there."""
+    first = histograms[0]
+    if all(histogram.le == first.le for histogram in histograms):
+        columns = zip(*(histogram.counts for histogram in histograms), strict=True)
+        return LatencyCounts(le=first.le, counts=tuple(map(sum, columns)))
     le = tuple(sorted(set.intersection(*(set(histogram.le) for histogram in histograms))))
     below = [0] * (len(le) + 1)
     for histogram in histograms:
