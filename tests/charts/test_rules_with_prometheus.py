@@ -69,6 +69,15 @@ def asked(url: str) -> Any:
         return json.load(answer)["data"]
 
 
+def _is_ready(url: str) -> bool:
+    """Return whether it answers questions already: it listens before it does."""
+    try:
+        with urllib.request.urlopen(f"{url}/-/ready", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
 def until(holds: Callable[[], _T | None], log: Path, seconds: float = 30.0) -> _T:
     """Return what ``holds`` as soon as it does."""
     deadline = time.monotonic() + seconds
@@ -97,7 +106,9 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
         with log.open("wb") as printed, subprocess.Popen(command, stdout=printed, stderr=printed) as process:
             try:
                 found = until(lambda: re.search(r'"TLS is disabled.*"address":"([^"]+)"', log.read_text()), log)
-                yield f"http://{found[1]}", log
+                url = f"http://{found[1]}"
+                until(lambda: _is_ready(url), log)
+                yield url, log
             finally:
                 process.terminate()
                 target.shutdown()
