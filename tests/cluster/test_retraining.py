@@ -145,6 +145,13 @@ def policy(webhook: str) -> Manifest:
     }
 
 
+def plugin(scene: Scene, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``kubectl penstock`` in the scene's namespace."""
+    command = [sys.executable, "-m", "penstock_cli", "-n", scene.namespace, *arguments]
+    environment = {**os.environ, "KUBECONFIG": str(scene.api.kubeconfig)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+
+
 @pytest.fixture(scope="class")
 def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmanager]:
     with running(tmp_path_factory.mktemp("alertmanager")) as found:
@@ -154,7 +161,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Alertmana
 class TestRetraining:
     """One story, in order."""
 
-    lasts_seconds = 80
+    lasts_seconds = 60
 
     def guard(self, scene: Scene) -> Manifest:
         return scene.status("DriftPolicy", "tumor-guard")
@@ -201,6 +208,12 @@ class TestRetraining:
         assert f"{FEATURE}: PSI " in alert["annotations"]["description"]
         drifted = [one["labels"]["signal"] for one in alertmanager.alerts(alertname="PenstockInputDrift")]
         assert drifted == [f"inputs/{FEATURE}"]
+
+    def test_a_person_is_answered_by_name_what_alarms_there_are(self, scene: Scene) -> None:
+        done = plugin(scene, "ack", "tumor-guard", "inputs/nothing")
+        assert done.returncode == 1
+        assert "Refused: no alarm inputs/nothing to acknowledge; there are: " in done.stderr
+        assert f"inputs/{FEATURE}" in done.stderr
 
     def test_the_training_runs_once_and_what_it_publishes_is_judged_and_promoted(self, scene: Scene) -> None:
         old = scene.status("TrafficSplit")["stableRevision"]
