@@ -81,11 +81,6 @@ def test_an_alarm_of_which_nobody_heard_ends_without_a_word() -> None:
     assert after(policy, look(alarm()), look(at=1.0)).state.alarms == ()
 
 
-def test_of_a_model_that_is_not_known_of_after_a_restart_nothing_ends() -> None:
-    decision = after(spec(), look(alarm()), look(at=50.0, unknown=frozenset({"fraud"})))
-    assert decision.state.alarms[0].standing is Standing.FIRING
-
-
 def test_a_mute_holds_alerts_and_trainings_and_not_a_rollback() -> None:
     policy = spec(**RETRAINS, mute=[{"from": "2027-01-15T00:00:00Z", "until": "2027-01-16T00:00:00Z"}])
     input_drift, blamed = alarm(), alarm("outputs/score", attributable=True)

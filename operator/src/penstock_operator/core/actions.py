@@ -38,14 +38,12 @@ _EVENTS = {
 class Look:
     """What is known when it is decided what to do.
 
-    ``alarms`` are all that stand now. ``unknown``: models of which nothing can be said at the moment, as after a
-    restart; their alarms stay as they are. ``identity`` is the policy's uid.
+    ``alarms`` are all that stand now, after a restart too. ``identity`` is the policy's uid.
     """
 
     now: float
     identity: str
     alarms: tuple[Alarm, ...]
-    unknown: frozenset[str] = frozenset()
     silence: Silence | None = None
 
 
@@ -68,7 +66,7 @@ def decide(spec: DriftPolicySpec, state: ActionState, look: Look) -> Decision:
     before = {entry.key: entry for entry in state.alarms}
     present = {key_of(alarm): alarm for alarm in look.alarms}
     entries = [_seen(before.get(key), alarm, spec, look.now) for key, alarm in present.items()]
-    entries += [_unseen(entry, look) for key, entry in before.items() if key not in present]
+    entries += [_unseen(entry, look.now) for key, entry in before.items() if key not in present]
     kept = _bounded([entry for entry in entries if not _over(entry, look.now)])
     turn = _Turn(spec=spec, look=look, trainings=state.trainings)
     alarms = tuple(turn.follow(entry, kept) for entry in kept)
@@ -168,11 +166,11 @@ def _seen(before: AlarmState | None, alarm: Alarm, spec: DriftPolicySpec, now: f
     return replace(before, alarm=alarm)
 
 
-def _unseen(entry: AlarmState, look: Look) -> AlarmState:
+def _unseen(entry: AlarmState, now: float) -> AlarmState:
     """Return an alarm that is not among those that stand."""
-    if not entry.stands or entry.alarm.model_deployment in look.unknown:
+    if not entry.stands:
         return entry
-    return replace(entry, standing=Standing.ENDED, changed_at=look.now, held="")
+    return replace(entry, standing=Standing.ENDED, changed_at=now, held="")
 
 
 def _over(entry: AlarmState, now: float) -> bool:

@@ -119,7 +119,6 @@ def _look(case: Case, muting: Muting) -> Look:
         now=case.now,
         identity=case.policy["metadata"]["uid"],
         alarms=case.alarms,
-        unknown=case.unknown,
         silence=muting.silence,
     )
 

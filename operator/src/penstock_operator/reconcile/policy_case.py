@@ -11,13 +11,12 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One policy at one moment. ``unknown``: ModelDeployments of which nothing can be said now."""
+    """One policy at one moment."""
 
     policy: Manifest
     spec: DriftPolicySpec
     alarms: tuple[Alarm, ...]
     now: float
-    unknown: frozenset[str] = frozenset()
 
     @property
     def ref(self) -> ObjectRef:
