@@ -22,6 +22,9 @@ from penstock_operator.core.world import Finding, RevisionState, Wanted, World
 REVISIONS = ["fraud-aaaaaaaa", "xgb-bbbbbbbb", "mlp-cccccccc", "fraud-dddddddd"]
 STABLE = REVISIONS[0]
 NAMES = ["candidate", "xgb", "mlp"]
+FAILED = Finding(
+    policy="guard", metric="errors", verdict=Verdict.FAIL, message="3%", rolls_back=True, needs_stable=False
+)
 PASSED = Finding(policy="guard", metric="errors", verdict=Verdict.PASS, message="", rolls_back=True, needs_stable=True)
 
 
@@ -139,6 +142,32 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
             self.now = round(self.now + 10.0, 3)
             self.findings = dict.fromkeys(REVISIONS, (PASSED,))
 
+    @rule(looks=st.integers(1, 4))
+    def all_goes_well_in_a_freeze(self, looks: int) -> None:
+        self.all_goes_well_for_a_while(1)
+        self.frozen = "frozen until Monday"
+        for _ in range(looks):
+            self.look()
+            self.acknowledged = self.rollout.weights
+            self.now = round(self.now + 10.0, 3)
+            self.findings = dict.fromkeys(REVISIONS, (PASSED,))
+
+    @rule(revision=st.sampled_from(REVISIONS))
+    def a_promotion_is_watched(self, revision: str) -> None:
+        self.tactics = Tactics(steps=(Step(weight=50), Step(weight=100)), watch_seconds=300.0)
+        self.asked, self.judged = {"candidate": revision}, False
+        self.all_goes_well_for_a_while(8)
+
+    @rule(which=st.integers(0, 3))
+    def a_policy_fails_somebody(self, which: int) -> None:
+        """Whoever has traffic, or was promoted last."""
+        seen = [*(one.revision for one in self.rollout.candidates), self.rollout.stable]
+        failed = seen[which % len(seen)]
+        if failed is not None:
+            self.judged = True
+            self.findings = {failed: (FAILED,)}
+            self.look()
+
     @rule(warm=st.frozensets(st.sampled_from(REVISIONS)))
     def routers_find_pods(self, warm: frozenset[str]) -> None:
         self.warm = warm
@@ -221,7 +250,7 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
     def check_look(self, before: Rollout, decision: Decision, world: World) -> None:
         after = decision.rollout
         if before.stable is not None and after.stable != before.stable:
-            self.check_new_stable(before, after)
+            self.check_new_stable(before, after, world)
         for candidate in after.candidates:
             if candidate.weight > 0:
                 assert world.state_of(candidate.revision).ready > 0
@@ -237,10 +266,11 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
         self.check_breaches(before, after, world)
         self.check_history(before, after)
 
-    def check_new_stable(self, before: Rollout, after: Rollout) -> None:
+    def check_new_stable(self, before: Rollout, after: Rollout, world: World) -> None:
         ways_back = [kept.revision for kept in (before.watch, before.returning) if kept is not None]
         if after.stable in ways_back:
             assert after.weights == {after.stable: 100}
+            assert world.answers(after.stable or ""), "nobody goes back to what does not answer"
             return
         assert not self.frozen
         [won] = [one for one in before.candidates if one.revision == after.stable]
@@ -266,6 +296,12 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
             assert not {one.verdict for one in held} & {Verdict.FAIL, Verdict.NO_DATA, Verdict.ERROR}
 
     def check_breaches(self, before: Rollout, after: Rollout, world: World) -> None:
+        failed = any(
+            one.verdict is Verdict.FAIL and one.rolls_back for one in world.findings.get(before.stable or "", ())
+        )
+        if before.watch is not None and failed:
+            going = after.returning.revision if after.returning is not None else None
+            assert before.watch.revision in (after.stable, going), "a breach within the watch goes back"
         for candidate in before.candidates:
             found = world.findings.get(candidate.revision, ())
             breached = any(one.verdict is Verdict.FAIL and one.rolls_back for one in found)
@@ -349,5 +385,5 @@ def crashed(rollout: Rollout) -> Rollout:
 
 TestRolloutInAnyWorld = RolloutInAnyWorld.TestCase
 TestRolloutInAnyWorld.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
