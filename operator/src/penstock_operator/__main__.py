@@ -310,7 +310,9 @@ def _connect(cache: ObjectCache, queue: WorkQueue) -> None:
 
     def on_change(ref: ObjectRef, old: Manifest | None, new: Manifest | None) -> None:
         at_once = is_news(ref.kind, old, new)
-        keys = {key for state in (old, new) if state is not None for key in affected(ref.kind, state, cache.list)}
+        # Where nothing but numbers changed, the old state leads to the same objects.
+        states = (old, new) if at_once else (new,)
+        keys = {key for state in states if state is not None for key in affected(ref.kind, state, cache.list)}
         for key in keys:
             if at_once:
                 queue.add(key)

@@ -37,8 +37,9 @@ def _model_deployments_of_split(_: Kind, manifest: Manifest, __: Listing) -> Ite
 
 def _rivals_of_split(_: Kind, manifest: Manifest, listing: Listing) -> Iterator[ObjectRef]:
     """Two splits over one ModelDeployment: the one that waits must learn when the other goes."""
+    stable = stable_of(manifest)
     for split in listing(Kind.TRAFFIC_SPLIT, manifest["metadata"]["namespace"]):
-        if split["metadata"]["name"] != manifest["metadata"]["name"] and stable_of(split) == stable_of(manifest):
+        if stable_of(split) == stable and split["metadata"]["name"] != manifest["metadata"]["name"]:
             yield ref_of(Kind.TRAFFIC_SPLIT, split)
 
 
