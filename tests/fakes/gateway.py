@@ -129,7 +129,8 @@ class FakeGatewayApi:
         route = self.running.get((namespace, split))
         if route is None:
             return {}
-        return {reference["name"]: reference["weight"] for reference in route["spec"]["rules"][-1]["backendRefs"]}
+        (rule,) = (one for one in route["spec"]["rules"] if not any("headers" in match for match in one["matches"]))
+        return {reference["name"]: reference["weight"] for reference in rule["backendRefs"]}
 
     @staticmethod
     def _of(reference: Mapping[str, Any], namespace: str) -> tuple[dict[str, Any], tuple[str, str]]:

@@ -98,7 +98,7 @@ async def test_routes_of_splits_are_what_real_http_routes_take(people: People, n
     await api.apply(made(RICH))
     live = await api.route(namespace, "fraud")
     assert live is not None
-    assert "sessionPersistence" not in live["spec"]["rules"][-1]
+    assert "sessionPersistence" not in live["spec"]["rules"][0]
 
     with pytest.raises(ClusterUnavailable):
         await api.delete(namespace, "fraud", uid="another")

@@ -1,6 +1,7 @@
 """The HTTPRoute of a split: parents, hosts, matches before weights, mirrors, sessions."""
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,14 +75,14 @@ def test_parents_are_named_as_briefly_as_possible(parent: Parent, expected: dict
     assert "hostnames" not in manifest["spec"]
 
 
-def test_matches_come_before_weights_and_those_of_one_revision_share_a_rule() -> None:
+def test_matches_have_rules_of_their_own_and_those_of_one_revision_share_one() -> None:
     match = [
         HeaderMatch(header="x-beta", kind=MatchKind.EXACT, value="yes", revision="fraud-2"),
         HeaderMatch(header="x-staff", kind=MatchKind.PRESENT, revision="fraud-2"),
         HeaderMatch(header="x-old", kind=MatchKind.EXACT, value="1", revision="fraud-1"),
         HeaderMatch(header="x-new", kind=MatchKind.EXACT, value="1", revision="fraud-2"),
     ]
-    first, second, third, weighted = rules(matches=tuple(match), mirrors=(Mirror(revision="fraud-2", percent=5),))
+    weighted, first, second, third = rules(matches=tuple(match), mirrors=(Mirror(revision="fraud-2", percent=5),))
     assert first["matches"] == [
         {"headers": [{"type": "Exact", "name": "x-beta", "value": "yes"}]},
         {"headers": [{"type": "RegularExpression", "name": "x-staff", "value": "^.*$"}]},
@@ -93,11 +94,16 @@ def test_matches_come_before_weights_and_those_of_one_revision_share_a_rule() ->
 
 @pytest.mark.parametrize("value", ["beta", "a.b", "c*", "(d", "e-f g"])
 def test_a_prefix_is_an_expression_that_takes_nothing_but_what_begins_so(value: str) -> None:
-    rule, _ = rules(matches=(HeaderMatch(header="x-beta", kind=MatchKind.PREFIX, value=value, revision="fraud-2"),))
+    _, rule = rules(matches=(HeaderMatch(header="x-beta", kind=MatchKind.PREFIX, value=value, revision="fraud-2"),))
     expression = re.compile(rule["matches"][0]["headers"][0]["value"])
     assert expression.fullmatch(value)
     assert expression.fullmatch(value + "-and-more")
     assert not expression.search("x" + value)
+
+
+def test_the_rule_with_the_weights_keeps_its_place_when_matches_come_and_go() -> None:
+    match = HeaderMatch(header="x-beta", kind=MatchKind.EXACT, value="yes", revision="fraud-2")
+    assert rules()[0] == rules(matches=(match,))[0] == rules(matches=(match, replace(match, revision="fraud-1")))[0]
 
 
 def test_a_mirror_of_all_requests_asks_for_no_share_and_one_of_none_is_left_out() -> None:

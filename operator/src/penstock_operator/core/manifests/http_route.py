@@ -22,15 +22,17 @@ _MILLISECONDS_MAX = 99_999
 
 
 def http_route(owner: Manifest, route: SplitRoute, target: GatewayTarget) -> Manifest:
-    """Return the HTTPRoute of a split: what it has matches for first, then the weights.
+    """Return the HTTPRoute of a split: a rule with the weights, and those with matches, which come before it in effect.
 
-    Rules of one kind are tried in their order: Gateways give those that match more headers precedence, and all matches
-    here have one header each, the rule with the weights none.
+    Gateways give rules that match more headers precedence, whatever their order: all matches here have one header, the
+    rule with the weights none. It is the first all the same. Envoy Gateway names what it makes by the number of the
+    rule; if that of the weights moved when matches come and go, requests would meet a cluster that is just being
+    removed. Among themselves matches are tried in their order.
     """
     metadata = owner["metadata"]
     spec: Manifest = {
         "parentRefs": [_parent_reference(parent, metadata["namespace"]) for parent in target.parents],
-        "rules": [*_matching_rules(route), _weighted_rule(route)],
+        "rules": [_weighted_rule(route), *_matching_rules(route)],
     }
     if target.hostnames:
         spec["hostnames"] = list(target.hostnames)
