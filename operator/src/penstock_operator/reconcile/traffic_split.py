@@ -35,6 +35,8 @@ from penstock_operator.reconcile.split_trials import Trials, on_trial
 
 #: While routers resolve a revision, look often: each look is one small read.
 _WARMING_SECONDS = 0.5
+#: So many of these looks there are, for all splits together.
+_WARMING_LOOKS_PER_SECOND = 100.0
 #: While somebody has to mend something, look again even if no event comes.
 _OBSTACLE_SECONDS = 30.0
 
@@ -73,6 +75,7 @@ class TrafficSplitReconciler:
         self._shares = Shares()
         self._audit = audit
         self._tick_seconds = tick_seconds
+        self._warming: set[ObjectRef] = set()
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
         """Look at one TrafficSplit; return after how many seconds to look again without an event."""
@@ -119,7 +122,7 @@ class TrafficSplitReconciler:
             self._trials.forget(ref)  # the status has no evidence any more either
             self._resting.forget(ref)
         self._account(turn)
-        again = self._again(decision.rollout, world, told, weights)
+        again = self._paced(ref, self._again(decision.rollout, world, told, weights))
         if again is None and self._resting.wants(replace(look, rollout=decision.rollout)):
             again = STEADY_SECONDS
         # Nothing tells of changes of Gateways and their routes.
@@ -187,6 +190,14 @@ class TrafficSplitReconciler:
             return _WARMING_SECONDS
         return self._tick_seconds if phases & {Phase.WAITING, *ON_TRIAL} or rollout.watch else None
 
+    def _paced(self, ref: ObjectRef, again: float | None) -> float | None:
+        """Return when to look again; where hundreds warm up at once, each is looked at less often, but at each tick."""
+        if again != _WARMING_SECONDS:
+            self._warming.discard(ref)
+            return again
+        self._warming.add(ref)
+        return max(again, min(self._tick_seconds, len(self._warming) / _WARMING_LOOKS_PER_SECOND))
+
     async def _block(self, ref: ObjectRef, manifest: Manifest, problem: Problem) -> None:
         """Leave traffic as it is and say why nothing moves."""
         await self._router.prepare(manifest)
@@ -199,6 +210,7 @@ class TrafficSplitReconciler:
         self._resting.forget(ref)
         self._shares.forget(ref)
         self._reporter.forget(ref)
+        self._warming.discard(ref)
         return await self._router.withdraw(ref)
 
     def _account(self, turn: Turn) -> None:
