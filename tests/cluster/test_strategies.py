@@ -137,6 +137,12 @@ class TestStrategies:
         self, scene: Scene, traffic: Traffic
     ) -> None:
         before = traffic.read().failures()
+        # Both challengers begin together: where the node has no room for one of them yet, the other would win alone.
+        challengers = [one for one in manifests("ab-test.md") if one["kind"] == "ModelDeployment"]
+        for challenger in challengers:
+            scene.apply(challenger)
+        for challenger in challengers:
+            scene.wait_ready("ModelDeployment", challenger["metadata"]["name"])
         apply_page(scene, "ab-test.md")
 
         expected = {("tumor-deep", "Promoted"), ("tumor-wide", "RolledBack")}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.fakes.people import People
+from tests.penstock_operator.adapters.xds.rig import until
 from tests.penstock_operator.core.alarms import START, alarm
 
 from penstock_operator.adapters.api_client import load_access
@@ -106,7 +107,15 @@ async def test_a_secret_is_read_only_where_somebody_has_allowed_it(
             await reader.credentials(namespace, "am")
         assert "hunter2" not in str(refused.value)
         await _allow(people, namespace)
-        assert (await reader.credentials(namespace, "am")).headers == {"Authorization": "Bearer hunter2"}
+
+        async def allowed() -> bool:
+            """The API server's own authorizer takes a moment to see a new binding."""
+            try:
+                return (await reader.credentials(namespace, "am")).headers == {"Authorization": "Bearer hunter2"}
+            except SecretUnusable:
+                return False
+
+        await until(allowed)
 
 
 async def test_a_secret_that_is_not_there_is_told(people: People, namespace: str) -> None:

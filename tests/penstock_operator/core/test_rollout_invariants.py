@@ -262,7 +262,7 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
         for revision in risen(before, after):
             assert not world.frozen
             assert revision in world.warm or weight_of(before, revision) > 0, "nothing begins before routers know it"
-            self.check_raise(before, revision, world)
+            self.check_raise(before, after, revision, world)
         self.check_breaches(before, after, world)
         self.check_history(before, after)
 
@@ -281,9 +281,11 @@ class RolloutInAnyWorld(RuleBasedStateMachine):
         if not self.tactics.own:
             assert won.weight == 100 or steps[-1].weight == 0, "a schedule promotes only what has all the traffic"
 
-    def check_raise(self, before: Rollout, revision: str, world: World) -> None:
+    def check_raise(self, before: Rollout, after: Rollout, revision: str, world: World) -> None:
         """A step is left only where routers run what is meant and no verdict objects."""
-        at = next((one for one in before.candidates if one.revision == revision), None)
+        # Under another name the same revision is another candidate, which begins.
+        [name] = [one.name for one in after.candidates if one.revision == revision]
+        at = next((one for one in before.candidates if (one.name, one.revision) == (name, revision)), None)
         if at is None or at.phase is not Phase.PROGRESSING or at.name in self.tactics.own:
             return
         assert {name: weight for name, weight in world.acknowledged.items() if weight} == {
