@@ -7,12 +7,18 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.fakes.controllers import ready, starting
+from tests.fakes.controllers import ready
 from tests.fakes.shop import Shop
+from tests.penstock_operator.reconcile.mishaps import (
+    fail_writes,
+    restart,
+    silence_a_router,
+    start_pods,
+    stop_pods,
+)
 
 from penstock_operator.core.names import APP_NAME, REVISION, ROUTER
 from penstock_operator.core.objects import Kind
-from penstock_operator.ports import ClusterUnavailable
 
 MD, TS, DP = Kind.MODEL_DEPLOYMENT, Kind.TRAFFIC_SPLIT, Kind.DRIFT_POLICY
 STEPS = [{"weight": 10, "hold": "3s"}, {"weight": 50, "hold": "3s", "require": "Pass"}, {"weight": 100, "hold": "3s"}]
@@ -71,28 +77,6 @@ def command(shop: Shop, number: int) -> None:
     if shop.cluster.live(shop.ref(TS, "fraud")):
         text = json.dumps({"verb": verb, "id": str(shop.clock.now()), "by": "ada", "full": number % 2 == 0})
         shop.command("fraud", text)
-
-
-def stop_pods(shop: Shop, number: int) -> None:
-    names = shop.names(Kind.DEPLOYMENT)
-    if names:
-        shop.controllers.kubelets[names[number % len(names)]] = starting
-
-
-def start_pods(shop: Shop, _: int) -> None:
-    shop.controllers.kubelets.clear()
-
-
-def silence_a_router(shop: Shop, number: int) -> None:
-    shop.router.silent = {f"{ROUTER}-{number % 2}"}
-
-
-def fail_writes(shop: Shop, number: int) -> None:
-    shop.cluster.fail(ClusterUnavailable("etcd is away"), times=number % 7)
-
-
-def restart(shop: Shop, _: int) -> None:
-    shop.restart_operator()
 
 
 HAPPENINGS: list[Callable[[Shop, int], None]] = [

@@ -7,14 +7,20 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.fakes.controllers import ready, starting
+from tests.fakes.controllers import ready
 from tests.fakes.shop import Shop
+from tests.penstock_operator.reconcile.mishaps import (
+    fail_writes,
+    restart,
+    silence_a_router,
+    start_pods,
+    stop_pods,
+)
 
 from penstock_operator.core.commands import VERBS
-from penstock_operator.core.names import REVISION, ROUTER
+from penstock_operator.core.names import REVISION
 from penstock_operator.core.objects import Kind
 from penstock_operator.core.pod_state import ready_pods
-from penstock_operator.ports import ClusterUnavailable
 
 MD, TS, DP = Kind.MODEL_DEPLOYMENT, Kind.TRAFFIC_SPLIT, Kind.DRIFT_POLICY
 MODELS = ("fraud", "fraud-xgb", "fraud-mlp")
@@ -94,28 +100,6 @@ def spoil(shop: Shop, number: int) -> None:
     if known:
         shop.stats.behaviours[known[number % len(known)]].error_share = 0.5
         shop.stats.behaviours[known[number * 7 % len(known)]].error_share = 0.0
-
-
-def stop_pods(shop: Shop, number: int) -> None:
-    names = shop.names(Kind.DEPLOYMENT)
-    if names:
-        shop.controllers.kubelets[names[number % len(names)]] = starting
-
-
-def start_pods(shop: Shop, _: int) -> None:
-    shop.controllers.kubelets.clear()
-
-
-def silence_a_router(shop: Shop, number: int) -> None:
-    shop.router.silent = {f"{ROUTER}-{number % 2}"}
-
-
-def fail_writes(shop: Shop, number: int) -> None:
-    shop.cluster.fail(ClusterUnavailable("etcd is away"), times=number % 7)
-
-
-def restart(shop: Shop, _: int) -> None:
-    shop.restart_operator()
 
 
 HAPPENINGS: list[Callable[[Shop, int], None]] = [

@@ -2,8 +2,6 @@
 
 import http.client
 import json
-import os
-import re
 import subprocess
 import sys
 import time
@@ -19,6 +17,7 @@ import pytest
 from tests.fakes.clock import FakeClock
 from tests.fakes.cluster import FakeCluster
 from tests.penstock_server import onnx_models
+from tests.penstock_server.command_line import started
 
 from penstock_operator.adapters.drift_metrics import DriftMetrics
 from penstock_operator.adapters.serving_pods import HttpServingPods
@@ -64,22 +63,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, int]]:
         str(tmp_path / "profile.json"),
     ]
     subprocess.run([*made, "-q"], check=True, timeout=60)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "penstock_server", str(model), "--port", "0", "--management-port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    assert process.stdout is not None
-    said = ""
-    while "Try it" not in said:
-        line = process.stdout.readline()
-        assert line, said
-        said += line
-    public, management = re.search(r"http://(\S+)/v2/models", said), re.search(r"(http://\S+)/metrics", said)
-    assert public is not None
-    assert management is not None
-    yield public[1], int(urlsplit(management[1]).port or 0)
-    process.terminate()
-    process.communicate(timeout=10)
+    with started(model) as (url, management):
+        yield urlsplit(url).netloc, int(urlsplit(management).port or 0)
 
 
 def ask(address: str, matrix: Rows) -> None:

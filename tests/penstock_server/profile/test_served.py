@@ -2,13 +2,13 @@
 
 import gzip
 import json
-import os
 import re
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.penstock_server import onnx_models
+from tests.penstock_server.command_line import started
 
 from penstock_contract import counts as wire
 from penstock_contract.profile import Profile, layout_of, parse
@@ -57,7 +58,7 @@ Start = Callable[..., Served]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Return a function that builds a profile with the command and serves the model beside it."""
-    processes: list[subprocess.Popen[str]] = []
+    running = ExitStack()
 
     def begin(*, damage: bool = False) -> Served:
         model, data, profile = tmp_path / "model.onnx", tmp_path / "rows.npz", tmp_path / "profile.json"
@@ -68,26 +69,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
         text = profile.read_text()
         if damage:
             profile.write_text(text.replace('"rows"', '"row"'))
-        process = subprocess.Popen(
-            [sys.executable, "-m", "penstock_server", str(model), "--port", "0", "--management-port", "0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-        processes.append(process)
-        assert process.stdout is not None
-        said = ""
-        while "Try it" not in said:
-            line = process.stdout.readline()
-            assert line, said
-            said += line
-        url, management = re.search(r"(http://\S+)/v2/models", said), re.search(r"(http://\S+)/metrics", said)
-        assert url is not None
-        assert management is not None
-        return Served(url=url[1], management_url=management[1], profile=parse(text))
+        url, management = running.enter_context(started(model))
+        return Served(url=url, management_url=management, profile=parse(text))
 
-    yield begin
-    for process in processes:
-        process.terminate()
-        process.communicate(timeout=10)
+    with running:
+        yield begin
 
 
 def test_requests_are_counted_against_the_profile_beside_the_model(start: Start) -> None:

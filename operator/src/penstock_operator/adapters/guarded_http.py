@@ -1,16 +1,12 @@
 """HTTP to addresses that people choose: never to where clouds and this process keep their secrets, no redirects."""
 
-import ipaddress
 import socket
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-#: Link-local networks hold the metadata services of clouds, which hand out the node's credentials.
-_REFUSED = tuple(ipaddress.ip_network(one) for one in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128"))
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+from penstock_contract.addresses import is_link_local_or_metadata, is_written_out, meant_by
 
 
 class AddressRefused(OSError):  # noqa: N818 - it is an answer to a person; an OSError, so that aiohttp passes it on
@@ -30,32 +26,16 @@ def guarded_session(*, loopback: bool = False) -> aiohttp.ClientSession:
 
 def check_host(host: str, *, loopback: bool = False) -> None:
     """Raise AddressRefused where a host is written as an address that nothing is sent to."""
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return
-    _check(host, host, loopback=loopback)
+    if is_written_out(host):
+        _check(host, host, loopback=loopback)
 
 
 def _check(host: str, address: str, *, loopback: bool) -> None:
-    ip = _unwrapped(ipaddress.ip_address(address.partition("%")[0]))
-    if any(ip in network for network in _REFUSED if network.version == ip.version):
+    ip = meant_by(address)
+    if is_link_local_or_metadata(ip):
         raise AddressRefused(f"{host} is {ip}, a link-local or metadata address")
     if ip.is_unspecified or ip.is_multicast or (ip.is_loopback and not loopback):
         raise AddressRefused(f"{host} is {ip}, which is not the address of a server elsewhere")
-
-
-def _unwrapped(ip: _IPAddress) -> _IPAddress:
-    """Return the IPv4 address that an IPv6 address carries, where it does."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    if ip.ipv4_mapped is not None:
-        return ip.ipv4_mapped
-    if ip.sixtofour is not None:
-        return ip.sixtofour
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip
 
 
 class _CheckedResolver(AbstractResolver):

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 #: How many times beyond the tolerated rate the candidate might be; the evidence is the mean over these guesses. Few,
-#: because each one more costs all others; measured by benchmarks/judge_false_alarms.py. Other guesses give kept
+#: because each one more costs all others; measured by `make bench-judge`. Other guesses give kept
 #: evidence another meaning: raise the schema in state.py with them.
 WORSE_BY = (1.25, 2.0, 4.0, 10.0)
 #: Which fraction of the accepted rate the candidate might have; the first is for candidates without any event.
