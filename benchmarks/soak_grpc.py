@@ -6,6 +6,9 @@ import random
 import struct
 from collections.abc import Mapping, Sequence
 
+from benchmarks.serving.h2 import frame
+from benchmarks.serving.wire import field, varint
+
 Rows = Sequence[Sequence[float]]
 
 #: In the place of a status: the client went away first, or the server did.
@@ -79,7 +82,7 @@ class GrpcClient:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
             self._stream, self._calls_left = -1, self._chance.randrange(1, _CALLS_PER_CONNECTION_MAX)
             window = struct.pack(">L", _WINDOW)
-            self._writer.write(_PREFACE + _frame(_SETTINGS, 0, 0, b"") + _frame(_WINDOW_UPDATE, 0, 0, window))
+            self._writer.write(_PREFACE + frame(_SETTINGS, 0, 0, b"") + frame(_WINDOW_UPDATE, 0, 0, window))
         return self._reader, self._writer
 
     async def _status(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
@@ -88,7 +91,7 @@ class GrpcClient:
             kind, flags, stream = head[3], head[4], int.from_bytes(head[5:]) & 0x7FFFFFFF
             payload = await reader.readexactly(int.from_bytes(head[:3]))
             if kind in {_SETTINGS, _PING} and not flags & _ACK:
-                writer.write(_frame(kind, _ACK, 0, payload if kind == _PING else b""))
+                writer.write(frame(kind, _ACK, 0, payload if kind == _PING else b""))
             elif kind == _GOAWAY:
                 self._calls_left = 0  # the connection is old: this call is answered, the next one goes elsewhere
             elif kind == _HEADERS and stream == self._stream and flags & _END_STREAM:
@@ -98,19 +101,19 @@ class GrpcClient:
     def _call(self, kind: str) -> bytes:
         """Return the frames of a call."""
         if kind == "grpc-garbage":
-            return _frame(_DATA, 0, 0, self._chance.randbytes(self._chance.randrange(1, 500)))
+            return frame(_DATA, 0, 0, self._chance.randbytes(self._chance.randrange(1, 500)))
         count = self._chance.randrange(1, _ROWS_MAX) if kind in {"grpc-many-rows", "grpc-in-small-frames"} else 1
         message = self._message(count, kind)
         path = b"/inference.GRPCInferenceService/Nothing" if kind == "grpc-unknown-call" else _INFER
-        headers = _frame(_HEADERS, _END_HEADERS, self._stream, _headers(path))
+        headers = frame(_HEADERS, _END_HEADERS, self._stream, _headers(path))
         if kind == "grpc-left":
-            return headers + _frame(_DATA, 0, self._stream, message[: self._chance.randrange(len(message))])
+            return headers + frame(_DATA, 0, self._stream, message[: self._chance.randrange(len(message))])
         if kind == "grpc-cut-message":
             message = message[: self._chance.randrange(len(message))]
         size = self._chance.randrange(1, 50) if kind == "grpc-in-small-frames" else max(len(message), 1)
         parts = [message[at : at + size] for at in range(0, len(message), size)] or [b""]
-        frames = [_frame(_DATA, 0, self._stream, part) for part in parts[:-1]]
-        return b"".join((headers, *frames, _frame(_DATA, _END_STREAM, self._stream, parts[-1])))
+        frames = [frame(_DATA, 0, self._stream, part) for part in parts[:-1]]
+        return b"".join((headers, *frames, frame(_DATA, _END_STREAM, self._stream, parts[-1])))
 
     def _message(self, count: int, kind: str) -> bytes:
         """Return a ModelInferRequest: model_name 1, inputs 5 (name 1, datatype 2, shape 3), raw_input_contents 7."""
@@ -118,13 +121,9 @@ class GrpcClient:
         raw = b"".join(struct.pack(f"<{len(row)}f", *row) for row in rows)
         width = len(rows[0]) - (1 if kind == "grpc-wrong-shape" else 0)
         model = b"m%d" % self._chance.randrange(10**9) if kind == "grpc-unknown-model" else b"tumor"
-        tensor = _field(1, b"x") + _field(2, b"FP32") + _field(3, _varint(count) + _varint(width))
-        message = _field(1, model) + _field(5, tensor) + _field(7, raw)
+        tensor = field(1, b"x") + field(2, b"FP32") + field(3, varint(count) + varint(width))
+        message = field(1, model) + field(5, tensor) + field(7, raw)
         return b"\0" + struct.pack(">L", len(message)) + message
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return len(payload).to_bytes(3) + bytes((kind, flags)) + stream.to_bytes(4) + payload
 
 
 def _headers(path: bytes) -> bytes:
@@ -133,15 +132,3 @@ def _headers(path: bytes) -> bytes:
     for name, value in ((b":path", path), (b"te", b"trailers"), (b"content-type", b"application/grpc")):
         block += b"\0" + bytes((len(name),)) + name + bytes((len(value),)) + value
     return block
-
-
-def _varint(number: int) -> bytes:
-    groups = bytearray()
-    while number > 0x7F:
-        groups.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes(groups) + bytes((number,))
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value

@@ -37,8 +37,8 @@ class Http2Calls:
         self._message: list[bytes] = []
         self.leaving = False
         settings = struct.pack(">HI", _INITIAL_WINDOW_SIZE, _WINDOW_MAX)
-        opening = _frame(_SETTINGS, 0, 0, settings)
-        window = _frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _WINDOW_MAX - _WINDOW_DEFAULT))
+        opening = frame(_SETTINGS, 0, 0, settings)
+        window = frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _WINDOW_MAX - _WINDOW_DEFAULT))
         write(_PREFACE + opening + window)
 
     def call(self) -> None:
@@ -46,7 +46,7 @@ class Http2Calls:
         self._stream += 2
         self._message = []
         self._stream_window = self._peer_stream_window
-        headers = _frame(_HEADERS, _END_HEADERS, self._stream, self._headers)
+        headers = frame(_HEADERS, _END_HEADERS, self._stream, self._headers)
         self._headers = self._later_headers
         self._unsent = memoryview(self._body)
         self._send_body(headers)
@@ -77,7 +77,7 @@ class Http2Calls:
         elif kind == _SETTINGS and not flags & _ACK:
             self._settings(payload)
         elif kind == _PING and not flags & _ACK:
-            self._write(_frame(_PING, _ACK, 0, payload))
+            self._write(frame(_PING, _ACK, 0, payload))
         elif kind == _WINDOW_UPDATE:
             self._more_window(stream, int.from_bytes(payload, "big"))
         elif kind == _GOAWAY:
@@ -96,7 +96,7 @@ class Http2Calls:
     def _count(self, received: int) -> None:
         self._received += received
         if self._received > _WINDOW_MAX // 2:
-            self._write(_frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._received)))
+            self._write(frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", self._received)))
             self._received = 0
 
     def _settings(self, payload: bytes) -> None:
@@ -106,7 +106,7 @@ class Http2Calls:
                 self._peer_stream_window = value
             elif identifier == _MAX_FRAME_SIZE:
                 self._frame_bytes_max = value
-        self._write(_frame(_SETTINGS, _ACK, 0, b""))
+        self._write(frame(_SETTINGS, _ACK, 0, b""))
         self._send_body(b"")
 
     def _more_window(self, stream: int, increment: int) -> None:
@@ -124,7 +124,7 @@ class Http2Calls:
             if size <= 0:
                 break
             flags = _END_STREAM if size == len(self._unsent) else 0
-            pieces.append(_frame(_DATA, flags, self._stream, bytes(self._unsent[:size])))
+            pieces.append(frame(_DATA, flags, self._stream, bytes(self._unsent[:size])))
             self._unsent = self._unsent[size:]
             self._connection_window -= size
             self._stream_window -= size
@@ -132,7 +132,8 @@ class Http2Calls:
             self._write(b"".join(pieces))
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    """Return a frame of HTTP/2."""
     return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
 
 

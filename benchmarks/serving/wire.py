@@ -107,9 +107,9 @@ def _v2_binary_read(body: bytes) -> Numbers:
 
 def _grpc_ask(name: str, rows: Floats) -> bytes:
     """One ModelInferRequest: model_name 1, inputs 5 (name 1, datatype 2, shape 3), raw_input_contents 7."""
-    shape = b"".join(_varint(extent) for extent in rows.shape)
-    tensor = _field(1, name.encode()) + _field(2, b"FP32") + _field(3, shape)
-    return _field(1, MODEL_NAME.encode()) + _field(5, tensor) + _field(7, rows.astype("<f4").tobytes())
+    shape = b"".join(varint(extent) for extent in rows.shape)
+    tensor = field(1, name.encode()) + field(2, b"FP32") + field(3, shape)
+    return field(1, MODEL_NAME.encode()) + field(5, tensor) + field(7, rows.astype("<f4").tobytes())
 
 
 def _grpc_read(message: bytes) -> Numbers:
@@ -147,7 +147,8 @@ def _unpacked(datatype: str, raw: bytes) -> list[float]:
     return list(struct.unpack(f"<{len(raw) // struct.calcsize(code)}{code}", raw))
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """Return a number as protobuf writes it."""
     groups = bytearray()
     while number > 0x7F:
         groups.append(number & 0x7F | 0x80)
@@ -155,8 +156,9 @@ def _varint(number: int) -> bytes:
     return bytes(groups) + bytes((number,))
 
 
-def _field(number: int, value: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
+def field(number: int, value: bytes) -> bytes:
+    """Return a field of protobuf that has a length."""
+    return varint(number << 3 | 2) + varint(len(value)) + value
 
 
 def _fields(message: bytes) -> dict[int, list[bytes]]:
