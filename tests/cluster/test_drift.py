@@ -129,4 +129,9 @@ class TestDrift:
         status = scene.status("DriftPolicy", "tumor-drift")
         assert status["worst"] == f"contribution/{FEATURE}"
         assert not [one["name"] for one in status["alarms"] if one["signal"] == "Inputs"]
-        assert any("ContributionDrift" in event for event in scene.events())
+        wait(
+            "an event tells of it",
+            lambda: any("ContributionDrift" in event for event in scene.events()),
+            seconds=PATIENCE_SECONDS,
+            picture=scene.picture,
+        )
