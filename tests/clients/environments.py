@@ -1,9 +1,14 @@
 """The clients of other people that the server is tested with, each in an environment of its own."""
 
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.environments import python_of
+
+from cluster import node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +44,24 @@ def mlflow() -> Path:
     return python_of("mlflow", MLFLOW)
 
 
+def azurite() -> Path:
+    """Return the program of Microsoft's Azurite that serves blobs."""
+    return node.programs_of("azurite", Path(__file__).parent / "azurite") / "azurite-blob"
+
+
 def main() -> None:
-    """Make every environment that is not there yet."""
-    for name in CLIENTS:
-        programs_of(name)
-    mlflow()
+    """Make every environment that is not there yet; ``azurite`` makes that one only, and installs Node for it."""
+    if sys.argv[1:] == ["azurite"]:
+        azurite()
+        return
+    with ThreadPoolExecutor(1) as beside:
+        # It mostly waits for the network. Where there is no Node, it comes when the cluster needs apt-get no more.
+        waiting = beside.submit(azurite) if shutil.which("npm") else None
+        for name in CLIENTS:
+            programs_of(name)
+        mlflow()
+        if waiting is not None:
+            waiting.result()
 
 
 if __name__ == "__main__":
