@@ -31,8 +31,10 @@ def python_of(name: str, requirements: tuple[str, ...], *, below: int | None = N
         began = time.monotonic()
         shutil.rmtree(folder, ignore_errors=True)
         # In its final place at once: an environment cannot be moved. The mark says that it is complete.
-        subprocess.run([interpreter, "-m", "venv", str(folder)], check=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *requirements]
+        subprocess.run([interpreter, "-m", "venv", "--without-pip", str(folder)], check=True)
+        # Byte code is made of what is imported, when it is: of these packages that is little.
+        options = ["--quiet", "--disable-pip-version-check", "--no-compile"]
+        install = [sys.executable, "-m", "pip", "--python", str(python), "install", *options, *requirements]
         subprocess.run(["nice", *install], check=True, cwd=ROOT)
         mark.write_text(wanted)
         print(f"== {name}: installed after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -41,6 +41,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mlflow]:
     command = [python, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     stores = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "files")]
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    # Processes of its own for jobs that nobody here asks for.
+    quiet["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
     with running([*command, *stores], port, folder / "log", env=quiet, seconds=180):
         yield _registered(python, url, folder, quiet)
 
