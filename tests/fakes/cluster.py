@@ -67,6 +67,14 @@ class FakeCluster:
             and wanted <= (stored.manifest["metadata"].get("labels") or {}).items()
         ]
 
+    def owned(self, kind: Kind, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the objects of a kind in a namespace that name the object of this uid as an owner, by name."""
+        return [
+            manifest
+            for manifest in self.list(kind, namespace)
+            if any(owner["uid"] == uid for owner in manifest["metadata"].get("ownerReferences") or ())
+        ]
+
     async def fetch_live(self, ref: ObjectRef) -> Manifest | None:
         """Return the object from the API server, also one that is not ours."""
         stored = self._stored.get(ref)
@@ -83,6 +91,9 @@ class FakeCluster:
             self._stored[ref].applied = copy.deepcopy(manifest)
             self.writes.append(Write(verb="apply", ref=ref, changed=True))
             return live
+        version = wanted["metadata"].pop("resourceVersion", None)
+        if version is not None and version != stored.manifest["metadata"]["resourceVersion"]:
+            raise ClusterUnavailable(f"{ref}: 409 the object has been modified")
         merged = _merge(stored.manifest, wanted, stored.applied)
         stored.applied = copy.deepcopy(manifest)
         changed = self._store(ref, merged)

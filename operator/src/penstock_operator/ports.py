@@ -49,6 +49,9 @@ class Cluster(Protocol):
     def list(self, kind: Kind, namespace: str, labels: dict[str, str] | None = None) -> Sequence[Manifest]:
         """Return the objects of a kind in a namespace whose labels contain ``labels``, by name."""
 
+    def owned(self, kind: Kind, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the objects of a kind in a namespace that name the object of this uid as an owner, by name."""
+
     async def fetch_live(self, ref: ObjectRef) -> Manifest | None:
         """Return the object from the API server, also one that is not ours and so is not in the cache."""
 
@@ -151,6 +154,15 @@ class Trainer(Protocol):
 
     async def start(self, job: Manifest, report: Manifest) -> bool:
         """Make a Job after its report; what is there already stays. Return False where the Job is another's."""
+
+    async def said(self, namespace: str, job: str) -> Sequence[str]:
+        """Return the termination messages of a Job's containers that ended well, the newest pod's first."""
+
+    async def model_deployment(self, namespace: str, name: str) -> Manifest | None:
+        """Return a ModelDeployment with the managers of its fields, or None."""
+
+    async def update(self, model_deployment: Manifest) -> None:
+        """Apply fields of a ModelDeployment under a field manager of their own, if it still is as it was seen."""
 
 
 class ActionObserver(Protocol):

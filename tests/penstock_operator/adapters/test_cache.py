@@ -180,21 +180,33 @@ def test_lists_are_by_namespace_and_label_in_the_order_of_names(cache: ObjectCac
 
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from("abcd"), st.dictionaries(st.sampled_from("xy"), st.sampled_from("12")) | st.none()),
+        st.tuples(
+            st.sampled_from("abcd"),
+            st.dictionaries(st.sampled_from("xy"), st.sampled_from("12")) | st.none(),
+            st.frozensets(st.sampled_from("pq")),
+        ),
         max_size=30,
     )
 )
-def test_lists_are_what_looking_at_every_object_would_give(steps: list[tuple[str, dict[str, str] | None]]) -> None:
+def test_lists_are_what_looking_at_every_object_would_give(
+    steps: list[tuple[str, dict[str, str] | None, frozenset[str]]],
+) -> None:
     cache = ObjectCache()
     present: dict[str, dict[str, str]] = {}
-    for number, (name, labels) in enumerate(steps, 1):
-        state = service(number, name, uid=f"u{number}" if name not in present else "same", labels=labels)
+    owned: dict[str, frozenset[str]] = {}
+    for number, (name, labels, owners) in enumerate(steps, 1):
+        uid = f"u{number}" if name not in present else "same"
+        references = [{"uid": owner} for owner in sorted(owners)]
+        state = service(number, name, uid=uid, labels=labels, ownerReferences=references)
         if labels is None:
             cache.remove(KIND, state)
             present.pop(name, None)
         else:
             cache.put(KIND, state)
-            present[name] = labels
+            present[name], owned[name] = labels, owners
+    for owner in "pq":
+        children = [manifest["metadata"]["name"] for manifest in cache.owned(KIND, "shop", owner)]
+        assert children == sorted(name for name in present if owner in owned[name])
     for wanted in ({}, {"x": "1"}, {"x": "1", "y": "2"}):
         found = [manifest["metadata"]["name"] for manifest in cache.list(KIND, "shop", wanted)]
         assert found == sorted(name for name, labels in present.items() if wanted.items() <= labels.items())

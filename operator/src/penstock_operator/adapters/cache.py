@@ -10,6 +10,8 @@ from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 #: Called after each change with the reference, the old state and the new one (None: absent).
 Listener = Callable[[ObjectRef, Manifest | None, Manifest | None], None]
 
+#: An owner is found as a label is, by this key that no label can have.
+_OWNER = ""
 _TOMBSTONES_MAX = 20_000
 _TOMBSTONE_SECONDS = 900.0
 
@@ -53,6 +55,10 @@ class ObjectCache:
         if labels:
             return [here[name] for name in self._order.labelled(kind, namespace, labels)]
         return [here[name] for name in self._order.names(kind, namespace, here)]
+
+    def owned(self, kind: Kind, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the objects of a kind in a namespace that name the object of this uid as an owner, by name."""
+        return self.list(kind, namespace, {_OWNER: uid})
 
     def every(self, kind: Kind) -> Iterator[Manifest]:
         """Yield the objects of a kind in all namespaces, from a snapshot."""
@@ -125,7 +131,10 @@ class ObjectCache:
 
 
 class _Order:
-    """Names in their order, all of a namespace and those with a label: hundreds of objects are listed at every look."""
+    """Names in their order: all of a namespace, and those with a label or an owner.
+
+    Hundreds of objects are listed at every look.
+    """
 
     def __init__(self) -> None:
         self._sorted: dict[tuple[Kind, str], list[str]] = {}
@@ -147,15 +156,13 @@ class _Order:
         """Take in that an object came, changed or went."""
         if old is None or new is None:
             self._sorted.pop((ref.kind, ref.namespace), None)
-        before, after = _labels(old), _labels(new)
-        if before == after:
-            return
-        for label in before.items() - after.items():
+        before, after = _marks(old), _marks(new)
+        for label in before - after:
             key = (ref.kind, ref.namespace, *label)
             self._labelled[key].discard(ref.name)
             if not self._labelled[key]:
                 del self._labelled[key]
-        for label in after.items() - before.items():
+        for label in after - before:
             self._labelled[(ref.kind, ref.namespace, *label)].add(ref.name)
 
 
@@ -207,8 +214,13 @@ def without_managed_fields(manifest: Manifest) -> Manifest:
     return {**manifest, "metadata": {key: value for key, value in metadata.items() if key != "managedFields"}}
 
 
-def _labels(manifest: Manifest | None) -> dict[str, str]:
-    return (manifest["metadata"].get("labels") or {}) if manifest is not None else {}
+def _marks(manifest: Manifest | None) -> frozenset[tuple[str, str]]:
+    """Return what an object is found by: its labels and its owners."""
+    if manifest is None:
+        return frozenset()
+    metadata = manifest["metadata"]
+    owners = ((_OWNER, owner["uid"]) for owner in metadata.get("ownerReferences") or ())
+    return frozenset((*(metadata.get("labels") or {}).items(), *owners))
 
 
 def _uid(manifest: Manifest) -> str:

@@ -40,6 +40,10 @@ class KubernetesCluster:
         """Return the objects of a kind in a namespace whose labels contain ``labels``, by name."""
         return self._cache.list(kind, namespace, labels)
 
+    def owned(self, kind: Kind, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the objects of a kind in a namespace that name the object of this uid as an owner, by name."""
+        return self._cache.owned(kind, namespace, uid)
+
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply with force under the operator's field manager; the result is also in the cache."""
         kind = kind_of(manifest)

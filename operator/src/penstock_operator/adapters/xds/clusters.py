@@ -29,8 +29,8 @@ def cluster_bodies(route: SplitRoute) -> Iterator[dict[str, Any]]:
             name = ClusterName(namespace=route.namespace, split=route.split, revision=backend.revision, purpose=purpose)
             special = _MIRRORED if purpose is Purpose.MIRRORED else {}
             yield _body(name, backend.host, backend.port, backend.port) | special
-            if route.grpc and backend.grpc_port is not None and purpose is not Purpose.MIRRORED:
-                yield _body(replace(name, grpc=True), backend.host, backend.grpc_port, backend.port)
+            if route.grpc and backend.grpc_port is not None:
+                yield _body(replace(name, grpc=True), backend.host, backend.grpc_port, backend.port) | special
 
 
 def _body(name: ClusterName, host: str, port: int, health_port: int) -> dict[str, Any]:
@@ -60,10 +60,14 @@ def _body(name: ClusterName, host: str, port: int, health_port: int) -> dict[str
         },
         # An address that DNS no longer names may soon be another model's pod, and that one would look healthy.
         "ignore_health_on_host_removal": True,
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _UPSTREAM_GRPC if name.grpc else _UPSTREAM_HTTP
-        },
+        "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _upstream(name)},
     }
+
+
+def _upstream(name: ClusterName) -> dict[str, Any]:
+    if not name.grpc:
+        return _UPSTREAM_HTTP
+    return _UPSTREAM_COPIED_CALLS if name.purpose is Purpose.MIRRORED else _UPSTREAM_GRPC
 
 
 def _breakers(limit: int) -> dict[str, Any]:
@@ -123,3 +127,29 @@ _UPSTREAM_HTTP = {
     "common_http_protocol_options": {"idle_timeout": f"{_UPSTREAM_IDLE_SECONDS}s"},
 }
 _UPSTREAM_GRPC = {**_UPSTREAM_HTTP, "explicit_http_config": {"http2_protocol_options": {}}}
+# Of the copy of a call Envoy counts the HTTP status only, which is 200 for one that failed too. Nobody gets the answer,
+# so it may as well say what it means. A pod that refuses a call says so in its first headers.
+_FAILED_CALLS_ARE_ERRORS = """
+function envoy_on_response(handle)
+  local status = handle:headers():get("grpc-status")
+  if status ~= nil and status ~= "0" then
+    handle:headers():replace(":status", "500")
+  end
+end
+"""
+_UPSTREAM_COPIED_CALLS = {
+    **_UPSTREAM_GRPC,
+    "http_filters": [
+        {
+            "name": "envoy.filters.http.lua",
+            "typed_config": {
+                "@type": _TYPE + "envoy.extensions.filters.http.lua.v3.Lua",
+                "default_source_code": {"inline_string": _FAILED_CALLS_ARE_ERRORS},
+            },
+        },
+        {
+            "name": "envoy.filters.http.upstream_codec",
+            "typed_config": {"@type": _TYPE + "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec"},
+        },
+    ],
+}

@@ -1,10 +1,10 @@
 """One namespace's routers: what they shall run, and what each of them runs."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from penstock_operator.adapters.xds.resources import Snapshot, SplitResources
+from penstock_operator.adapters.xds.resources import Snapshot, SplitResources, names_of
 from penstock_operator.adapters.xds.stream import RouterStream
 from penstock_operator.core.routes import Acknowledgement, RouterPod
 
@@ -37,8 +37,14 @@ class Fleet:
         self._proven: dict[str, SplitResources] = {}
         self._refused: dict[str, tuple[str, str]] = {}
 
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What was published last."""
+        return self._snapshot
+
     def publish(self, snapshot: Snapshot, pods: Sequence[RouterPod]) -> None:
         """Set what is wanted and who must acknowledge it; wakes the sessions if something is new."""
+        before: Mapping[str, SplitResources] = self._snapshot.splits if self._snapshot is not None else {}
         changed = self._snapshot is None or self._snapshot.version != snapshot.version
         self._snapshot, self._pods = snapshot, tuple(pods)
         self._proven = {name: split for name, split in self._proven.items() if name in snapshot.splits}
@@ -48,7 +54,9 @@ class Fleet:
             if name in snapshot.splits and snapshot.splits[name].version == refusal[0]
         }
         if changed:
+            new = [split for name, split in snapshot.splits.items() if before.get(name) is not split]
             for session in self._sessions:
+                self._learn(session, new)
                 session.wake.set()
         self._announce()
 
@@ -67,14 +75,11 @@ class Fleet:
         """Whether nobody has published anything here and no router is connected."""
         return self._snapshot is None and not self._sessions
 
-    def observed(self, session: Session) -> None:
-        """Learn from a session that has just heard from its router."""
-        for split in self._snapshot.splits.values() if self._snapshot else ():
-            error = session.stream.refusal(split)
-            if error is not None:
-                self._refused[split.split] = (split.version, error)
-            elif session.stream.runs(split):
-                self._proven[split.split] = split
+    def observed(self, session: Session, touched: Collection[str] | None = None) -> None:
+        """Learn from a session that has just heard from its router about these splits, or about all."""
+        splits: Mapping[str, SplitResources] = self._snapshot.splits if self._snapshot is not None else {}
+        names = splits.keys() if touched is None else splits.keys() & touched
+        self._learn(session, [splits[name] for name in names])
         session.wake.set()
         self._announce()
 
@@ -87,7 +92,7 @@ class Fleet:
             name: self._proven.get(name, split) if session.avoid.get(name) == split.version else split
             for name, split in snapshot.splits.items()
         }
-        return Snapshot(version=snapshot.version, splits=splits)
+        return Snapshot(version=snapshot.version, splits=splits, names=names_of(splits))
 
     def acknowledgement(self, split: str | None, *, verify_peers: bool) -> Acknowledgement:
         """Return which pods run what is published, all of it or one split of it."""
@@ -116,6 +121,15 @@ class Fleet:
         """Wait for the next news from any router or publisher."""
         await self._changed.wait()
 
+    def _learn(self, session: Session, splits: Collection[SplitResources]) -> None:
+        """Remember what a router refuses and what it runs."""
+        for split in splits:
+            error = session.stream.refusal(split)
+            if error is not None:
+                self._refused[split.split] = (split.version, error)
+            elif session.stream.runs(split):
+                self._proven[split.split] = split
+
     def _announce(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
@@ -131,8 +145,10 @@ class Fleet:
         )
 
     def _wanted(self, split: str | None) -> list[SplitResources]:
-        splits = self._snapshot.splits if self._snapshot else {}
-        return [resources for name, resources in splits.items() if split in (None, name)]
+        splits: Mapping[str, SplitResources] = self._snapshot.splits if self._snapshot is not None else {}
+        if split is None:
+            return list(splits.values())
+        return [splits[split]] if split in splits else []
 
     def _refusal(self, session: Session, split: str | None) -> str | None:
         for resources in self._wanted(split):

@@ -69,6 +69,15 @@ def endpoint_name(namespace: str, split: str) -> str:
     return SEPARATOR.join((namespace, split))
 
 
+def split_of(resource: str) -> str:
+    """Return the split that a cluster, a listener or a route configuration belongs to, by its name.
+
+    >>> split_of("shop/fraud"), split_of("shop/fraud/fraud-7c9f2b41/mirrored")
+    ('fraud', 'fraud')
+    """
+    return resource.partition(SEPARATOR)[2].partition(SEPARATOR)[0]
+
+
 def endpoint_of(cluster: str) -> str:
     """Return the name of the listener whose routes may name a cluster.
 

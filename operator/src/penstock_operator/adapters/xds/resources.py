@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +13,9 @@ from envoy.config.route.v3 import route_pb2
 # Envoy's Any fields are parsed by name; their types have to be loaded.
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2 as _dns  # noqa: F401
 from envoy.extensions.filters.http.grpc_stats.v3 import config_pb2 as _grpc_stats  # noqa: F401
+from envoy.extensions.filters.http.lua.v3 import lua_pb2 as _lua  # noqa: F401
 from envoy.extensions.filters.http.router.v3 import router_pb2 as _router  # noqa: F401
+from envoy.extensions.filters.http.upstream_codec.v3 import upstream_codec_pb2 as _codec  # noqa: F401
 from envoy.extensions.filters.network.http_connection_manager.v3 import (
     http_connection_manager_pb2 as _manager,  # noqa: F401
 )
@@ -69,19 +71,25 @@ class Snapshot:
 
     version: str
     splits: Mapping[str, SplitResources]
+    names: Mapping[str, frozenset[str]]
+    """The names of all resources by type: every router asks at each of its answers what it has beyond them."""
+    routes: Mapping[str, SplitRoute] = field(default_factory=dict, compare=False, repr=False)
+    """What the splits were made of."""
 
     def of(self, type_url: str) -> tuple[Resource, ...]:
         """Return the resources of one type over all splits."""
         return tuple(resource for split in self.splits.values() for resource in split.of(type_url))
 
 
-def snapshot_of(routes: Iterable[SplitRoute]) -> Snapshot:
+def snapshot_of(routes: Iterable[SplitRoute], before: Snapshot | None = None) -> Snapshot:
     """Return what the routers of a namespace should run.
 
-    The same routes give the same version in any order. Raises ValueError if two routes share a split's name or a
-    port.
+    The same routes give the same version in any order. Routes that are the very objects of ``before`` cost nothing:
+    among hundreds of splits one changes. Raises ValueError if two routes share a split's name or a port.
     """
+    known: Mapping[str, SplitRoute] = before.routes if before is not None else {}
     splits: dict[str, SplitResources] = {}
+    made_of: dict[str, SplitRoute] = {}
     ports: dict[int, str] = {}
     for route in sorted(routes, key=lambda route: route.split):
         if route.split in splits:
@@ -89,8 +97,18 @@ def snapshot_of(routes: Iterable[SplitRoute]) -> Snapshot:
         if route.port in ports:
             raise ValueError(f"splits {ports[route.port]} and {route.split} share router port {route.port}")
         ports[route.port] = route.split
-        splits[route.split] = split_resources(route)
-    return Snapshot(version=_digest(*(split.version for split in splits.values())), splits=splits)
+        same = before is not None and known.get(route.split) is route
+        splits[route.split] = before.splits[route.split] if before is not None and same else split_resources(route)
+        made_of[route.split] = route
+    version = _digest(*(split.version for split in splits.values()))
+    return Snapshot(version=version, splits=splits, names=names_of(splits), routes=made_of)
+
+
+def names_of(splits: Mapping[str, SplitResources]) -> dict[str, frozenset[str]]:
+    """Return the names of the resources of all splits, by type."""
+    endpoints = frozenset(split.listener.name for split in splits.values())
+    clusters = frozenset(cluster.name for split in splits.values() for cluster in split.clusters)
+    return {CLUSTER_TYPE: clusters, LISTENER_TYPE: endpoints, ROUTE_TYPE: endpoints}
 
 
 @lru_cache(maxsize=4096)

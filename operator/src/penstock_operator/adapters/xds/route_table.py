@@ -62,10 +62,8 @@ def _led(route: SplitRoute, *, grpc: bool) -> Iterator[dict[str, Any]]:
     """Yield the routes of one protocol."""
     for match in route.matches:
         yield _matched(route, match, grpc=grpc)
-    # How a copied call ended is counted nowhere: Envoy knows it of calls that clients made only.
-    copied = (False,) if grpc else _mirrored(route)
     for key in _keys(route):
-        for mirrored in copied:
+        for mirrored in _mirrored(route):
             yield _spread(route, key, mirrored=mirrored, grpc=grpc)
 
 
@@ -109,7 +107,7 @@ def _spread(route: SplitRoute, key: _Key, *, mirrored: bool, grpc: bool) -> dict
             *([_header(PAIR_HEADER, "%UNIQUE_ID%")] if compared else []),
         ]
         answer.append(_header(REQUEST_ID_HEADER, f"%REQ({REQUEST_ID_HEADER})%"))
-        action["request_mirror_policies"] = _copies(route)
+        action["request_mirror_policies"] = _copies(route, grpc=grpc)
     if answer:
         spread["response_headers_to_add"] = answer
     return spread
@@ -150,10 +148,10 @@ def _mirrored(route: SplitRoute) -> tuple[bool, ...]:
     return (True, False) if percent else (False,)
 
 
-def _copies(route: SplitRoute) -> list[dict[str, Any]]:
+def _copies(route: SplitRoute, *, grpc: bool) -> list[dict[str, Any]]:
     return [
         {
-            "cluster": str(_cluster(route, mirror.revision, purpose=Purpose.MIRRORED)),
+            "cluster": str(_cluster(route, mirror.revision, grpc=grpc, purpose=Purpose.MIRRORED)),
             "runtime_fraction": _fraction(mirror.percent),
             "disable_shadow_host_suffix_append": True,
         }

@@ -81,8 +81,9 @@ class XdsServer:
 
         Raises ValueError if two routes share a name or a port.
         """
-        snapshot = snapshot_of(routes)
-        self._fleets[namespace].publish(snapshot, pods)
+        fleet = self._fleets[namespace]
+        snapshot = snapshot_of(routes, fleet.snapshot)
+        fleet.publish(snapshot, pods)
         return snapshot.version
 
     async def acknowledged(
@@ -115,13 +116,11 @@ class XdsServer:
             stream=RouterStream(linger_seconds=self._linger_seconds),
         )
         fleet.join(session)
-        session.stream.observe(first)
-        fleet.observed(session)
+        fleet.observed(session, session.stream.observe(first))
         sender = asyncio.create_task(self._send(fleet, session, context))
         try:
             async for request in requests:
-                session.stream.observe(request)
-                fleet.observed(session)
+                fleet.observed(session, session.stream.observe(request))
         finally:
             sender.cancel()
             fleet.leave(session)

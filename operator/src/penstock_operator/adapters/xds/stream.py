@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from penstock_operator.adapters.xds.naming import endpoint_of
+from penstock_operator.adapters.xds.naming import endpoint_of, split_of
 from penstock_operator.adapters.xds.resources import (
     CLUSTER_TYPE,
     LISTENER_TYPE,
@@ -65,12 +65,33 @@ class RouterStream:
         self._subscriptions = {type_url: _Subscription() for type_url in RESOURCE_TYPES}
         self._unused_since: dict[str, float] = {}
         self._nonces = count(1)
+        #: Split → what of it the router is known to run: of hundreds, one or two have something due.
+        self._settled: dict[str, SplitResources] = {}
 
-    def observe(self, request: Any) -> None:
-        """Take in a DeltaDiscoveryRequest: subscriptions, what the router has, its answer to our last update."""
+    def observe(self, request: Any) -> frozenset[str] | None:
+        """Take in a DeltaDiscoveryRequest: subscriptions, what the router has, its answer to our last update.
+
+        Returns the splits that it tells something of, None for all.
+        """
         subscription = self._subscriptions.get(request.type_url)
         if subscription is None:
-            return
+            return frozenset()
+        first, pending = not subscription.subscribed, subscription.pending
+        answered = pending is not None and request.response_nonce == pending.nonce
+        self._take_in(subscription, request)
+        names = {*request.resource_names_subscribe, *request.resource_names_unsubscribe}
+        if answered and pending is not None:
+            names |= {*pending.removed, *(resource.name for resource in pending.resources)}
+        touched = frozenset(split_of(name) for name in names)
+        for split in touched:
+            self._settled.pop(split, None)
+        if first:
+            self._settled.clear()
+            return None
+        return touched
+
+    @staticmethod
+    def _take_in(subscription: _Subscription, request: Any) -> None:
         if not subscription.subscribed:
             subscription.subscribed = True
             subscription.known = dict(request.initial_resource_versions)
@@ -89,10 +110,11 @@ class RouterStream:
 
     def due(self, snapshot: Snapshot, now: float) -> Iterator[Update]:
         """Yield the updates to send now; at most one of a type is under way, so a slow router gets only the newest."""
+        unsettled = [split for split in snapshot.splits.values() if self._settled.get(split.split) is not split]
         for type_url, subscription in self._subscriptions.items():
             if not subscription.subscribed or subscription.pending is not None:
                 continue
-            resources = [resource for resource in snapshot.of(type_url) if self._is_due(resource, snapshot)]
+            resources = [one for split in unsettled for one in split.of(type_url) if self._is_due(one, snapshot)]
             removed = self._to_remove(type_url, snapshot, now)
             if not subscription.answered and self._must_wait(type_url, snapshot, resources):
                 continue
@@ -108,17 +130,21 @@ class RouterStream:
 
     def runs(self, split: SplitResources) -> bool:
         """Whether the router has accepted all of a split."""
-        return all(
+        if self._settled.get(split.split) is split:
+            return True
+        has_all = all(
             self._subscriptions[type_url].has(resource)
             for type_url in RESOURCE_TYPES
             for resource in split.of(type_url)
         )
+        if has_all:
+            self._settled[split.split] = split
+        return has_all
 
     def listens_beyond(self, snapshot: Snapshot) -> bool:
         """Whether the router still has listeners of splits that are gone."""
-        wanted = {resource.name for resource in snapshot.of(LISTENER_TYPE)}
         listeners = self._subscriptions[LISTENER_TYPE]
-        return not listeners.subscribed or not listeners.known.keys() <= wanted
+        return not listeners.subscribed or not listeners.known.keys() <= snapshot.names[LISTENER_TYPE]
 
     def refusal(self, split: SplitResources) -> str | None:
         """Return Envoy's words if the router has refused a part of this split, as it is now."""
@@ -161,8 +187,7 @@ class RouterStream:
     def _to_remove(self, type_url: str, snapshot: Snapshot, now: float) -> tuple[str, ...]:
         if type_url == ROUTE_TYPE:
             return ()  # they go with their listener
-        wanted = {resource.name for resource in snapshot.of(type_url)}
-        gone = sorted(self._subscriptions[type_url].known.keys() - wanted)
+        gone = sorted(self._subscriptions[type_url].known.keys() - snapshot.names[type_url])
         if type_url == LISTENER_TYPE:
             return tuple(gone)
         unused = {name for name in gone if not self._may_be_routed_to(name, snapshot)}
