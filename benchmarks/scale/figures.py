@@ -1,22 +1,25 @@
 """What the operator's own metrics say between two moments."""
 
-import os
 import re
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from itertools import pairwise
-from pathlib import Path
+
+from benchmarks.scale.machine import memory_megabytes, waited_seconds
+from benchmarks.serving import quiet
 
 _LINE = re.compile(r"^(?P<name>[a-z_]+)(?:\{(?P<labels>[^}]*)\})? (?P<value>\S+)$")
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The operator's metrics and its processor time at one moment."""
+    """The operator's metrics, its memory and the machine's processes at one moment."""
 
     values: dict[str, float]
-    cpu_seconds: float
+    machine: quiet.Snapshot
+    memory_megabytes: float
+    waited_seconds: float
+    """How long the event loop was ready to run and had no processor, since the operator began."""
 
     def histogram(self, name: str, kind: str) -> dict[float, float]:
         """Return cumulative counts by upper edge."""
@@ -44,8 +47,12 @@ def read(port: int, pid: int) -> Reading:
         if found := _LINE.match(line):
             labels = f"{{{found['labels']}}}" if found["labels"] else ""
             values[found["name"] + labels] = float(found["value"])
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return Reading(values=values, cpu_seconds=(int(fields[11]) + int(fields[12])) / _TICKS)
+    return Reading(
+        values=values,
+        machine=quiet.snapshot(),
+        memory_megabytes=memory_megabytes(pid),
+        waited_seconds=waited_seconds(pid),
+    )
 
 
 def quantile(before: dict[float, float], after: dict[float, float], share: float) -> float:

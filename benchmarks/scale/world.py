@@ -12,7 +12,8 @@ from penstock_operator.core.manifests.router import router_selector
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.ports import ClusterUnavailable
 
-_LOOK_SECONDS = 1.0
+#: While pods come; where none came, what it costs to list them all would be in the figures.
+_LOOK_SECONDS, _IDLE_LOOK_SECONDS = 1.0, 5.0
 _AT_ONCE = 12
 
 
@@ -44,6 +45,8 @@ def drift_policy(namespace: str, name: str) -> Manifest:
     metrics = [
         {"name": "errors", "source": "ErrorRate", "against": "Stable", "critical": True},
         {"name": "slower", "source": "LatencyQuantile", "quantile": 0.95, "against": "Stable"},
+        # Limits hold at rest too: without one nobody would look at a split that has nothing under way.
+        {"name": "all-errors", "source": "ErrorRate", "limit": "20%"},
     ]
     return _manifest(
         "DriftPolicy", namespace, name, {"target": {"kind": "TrafficSplit", "name": name}, "metrics": metrics}
@@ -98,18 +101,20 @@ class Kubelets:
     async def run(self) -> None:
         """Look at all pods again and again, until cancelled."""
         while True:
+            came = 0
             with contextlib.suppress(ClusterUnavailable):
-                await self._look()
-            await asyncio.sleep(_LOOK_SECONDS)
+                came = await self._look()
+            await asyncio.sleep(_LOOK_SECONDS if came else _IDLE_LOOK_SECONDS)
 
     async def have_routers(self) -> bool:
         """Return whether every address has its router."""
         return not self._free
 
-    async def _look(self) -> None:
+    async def _look(self) -> int:
         pods = await self._people.list(Kind.POD, self._namespace)
         fresh = [pod for pod in pods if pod["metadata"]["name"] not in self._told]
         await _each(self._report(pod) for pod in fresh)
+        return len(fresh)
 
     async def _report(self, pod: Manifest) -> None:
         name = pod["metadata"]["name"]
