@@ -1,6 +1,6 @@
 """What a ModelDeployment needs to know of the TrafficSplit that governs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,9 +89,9 @@ class Usage:
     kept: frozenset[str] = frozenset()
 
 
-def usage_of(splits: Sequence[Manifest]) -> Usage:
+def usage_of(splits: Sequence[Manifest], view_of: Callable[[Manifest], TrafficView] = traffic_view) -> Usage:
     """Return the revisions that have traffic behind some split, and those whose pods some split needs besides."""
-    views = [traffic_view(split) for split in splits if not split["metadata"].get("deletionTimestamp")]
+    views = [view_of(split) for split in splits if not split["metadata"].get("deletionTimestamp")]
     return Usage(
         in_use=frozenset().union(*(view.in_use for view in views)),
         kept=frozenset().union(*(view.kept for view in views)),

@@ -12,9 +12,10 @@ from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.model_deployment import plan
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
 from penstock_operator.core.revisions import revision_views
-from penstock_operator.core.traffic_view import governing_split, traffic_view, usage_of
+from penstock_operator.core.traffic_view import governing_split, usage_of
 from penstock_operator.ports import Clock, Cluster, RequestRejected
 from penstock_operator.reconcile.execute import execute, report
+from penstock_operator.reconcile.split_views import SplitViews
 
 _CHILDREN = (
     Kind.CONTROLLER_REVISION,
@@ -33,6 +34,7 @@ class ModelDeploymentReconciler:
         self._cluster = cluster
         self._clock = clock
         self._image = image
+        self._views = SplitViews()
 
     async def reconcile(self, ref: ObjectRef) -> float | None:
         """Look at one ModelDeployment; return after how many seconds to look again without an event."""
@@ -62,10 +64,7 @@ class ModelDeploymentReconciler:
         labels = {names.MODEL_DEPLOYMENT: ref.name}
         uid = manifest["metadata"]["uid"]
         children = {
-            ref_of(kind, child): child
-            for kind in _CHILDREN
-            for child in self._cluster.list(kind, ref.namespace)
-            if any(owner["uid"] == uid for owner in child["metadata"].get("ownerReferences", ()))
+            ref_of(kind, child): child for kind in _CHILDREN for child in self._cluster.owned(kind, ref.namespace, uid)
         }
         splits = self._cluster.list(Kind.TRAFFIC_SPLIT, ref.namespace)
         split = governing_split(ref.name, splits)
@@ -78,9 +77,9 @@ class ModelDeploymentReconciler:
                 self._cluster.list(Kind.POD, ref.namespace, labels),
             ),
             children=children,
-            traffic=traffic_view(split) if split is not None else None,
+            traffic=self._views.of(split) if split is not None else None,
             image=self._image,
-            usage=usage_of(splits),
+            usage=usage_of(splits, self._views.of),
         )
 
     async def _refuse(self, manifest: Manifest, reason: Reason, message: str) -> None:
