@@ -92,8 +92,10 @@ def install(environment: dict[str, str], keys: dict[str, str]) -> None:
         name: {"image": {"repository": f"{registry}/{image}", "tag": tag}}
         for name, image in (("operator", "operator"), ("serving", "server"), ("router", "router"))
     }
-    # For trials of spec.gateway in clusters of our own; somebody else's is asked for no rights that it may not give.
+    # For trials of spec.gateway and spec.retrain.update in clusters of our own; somebody else's is asked for no rights
+    # that it may not give.
     values["gateway"] = {"enabled": bool(keys)}
+    values["modelUpdates"] = {"enabled": bool(keys)}
     if "operator" in keys:
         # The tag stays the same; the annotation restarts the operator when its image is another one.
         # And somebody is watching: drift of live traffic is looked for often.

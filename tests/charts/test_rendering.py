@@ -184,6 +184,18 @@ def test_rights_on_the_gateway_api_come_only_where_it_is_asked_for(render: Rende
     assert gateway_rights(render("gateway.enabled=true", "watchNamespaces={shop}")) == enabled
 
 
+def rights_on_specs(manifests: list[Manifest]) -> set[str]:
+    found = [rule for rule in rules(manifests) if "modeldeployments" in rule["resources"]]
+    return {verb for rule in found for verb in rule["verbs"]}
+
+
+def test_the_right_to_write_a_spec_comes_only_where_it_is_asked_for(render: Render) -> None:
+    assert rights_on_specs(render()) == {"list", "watch"}
+    assert rights_on_specs(render("modelUpdates.enabled=true")) == {"list", "watch", "get", "patch"}
+    others = [rule for rule in rules(render("modelUpdates.enabled=true")) if "patch" in rule["verbs"]]
+    assert not any({"trafficsplits", "driftpolicies"} & set(rule["resources"]) for rule in others)
+
+
 @every_variant
 def test_the_operator_understands_its_environment(render: Render, values: tuple[str, ...]) -> None:
     given = environment(render(*values))

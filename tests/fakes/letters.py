@@ -1,6 +1,6 @@
 """Endpoints and trainings in memory: what was sent, what was begun, and how it goes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from penstock_operator.core.letters import Delivery, Letter
 from penstock_operator.core.manifests.ownership import shares_an_owner
@@ -34,6 +34,9 @@ class FakeTrainer:
         self.reports: dict[tuple[str, str], Manifest] = {}
         self.starts = 0
         self.refusal: RequestRejected | None = None
+        self.messages: dict[tuple[str, str], list[str]] = {}
+        self.deployments: dict[tuple[str, str], Manifest] = {}
+        self.updates: list[Manifest] = []
 
     async def cron_job(self, namespace: str, name: str) -> Manifest | None:
         """Return a CronJob, or None."""
@@ -51,3 +54,19 @@ class FakeTrainer:
         self.starts += 1
         self.reports.setdefault(key, report)
         return shares_an_owner(self.jobs.setdefault(key, job), job)
+
+    async def said(self, namespace: str, job: str) -> Sequence[str]:
+        """Return the termination messages of a Job's containers."""
+        return self.messages.get((namespace, job), [])
+
+    async def model_deployment(self, namespace: str, name: str) -> Manifest | None:
+        """Return a ModelDeployment, or None."""
+        return self.deployments.get((namespace, name))
+
+    async def update(self, model_deployment: Manifest) -> None:
+        """Change the fields that are named."""
+        if self.refusal is not None:
+            raise self.refusal
+        key = model_deployment["metadata"]["namespace"], model_deployment["metadata"]["name"]
+        self.updates.append(model_deployment)
+        self.deployments[key]["spec"]["model"].update(model_deployment["spec"]["model"])

@@ -3,7 +3,8 @@ What the operator may do in the namespaces that it watches. The same rules go in
 each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec, on Roles or on CRDs.
 */}}
 {{- define "penstock.rules" -}}
-# What people write. Read only: the operator never writes a user's spec, labels or annotations.
+# What people write. Read only: the operator never writes a user's spec, labels or annotations, save where
+# modelUpdates below lets it.
 - apiGroups: [penstock.dev]
   resources: [modeldeployments, trafficsplits, driftpolicies]
   verbs: [list, watch]
@@ -15,7 +16,7 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
-# What made a revision, so that upgrading the operator restarts no pod.
+# What made a revision, so that upgrading the operator restarts no pod; and references of live rows, for drift.
 - apiGroups: [apps]
   resources: [controllerrevisions]
   verbs: [get, list, watch, create, patch, delete]
@@ -30,6 +31,10 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 # Node drains leave an endpoint with a pod.
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# As many serving pods as their load needs (spec.autoscaling). Gone before the operator scales a revision itself.
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
   verbs: [get, list, watch, create, patch, delete]
 # Serving pods and routers are reached by those who need them only. The policies go with their owner.
 - apiGroups: [networking.k8s.io]
@@ -55,6 +60,13 @@ each of watchNamespaces. There is no wildcard, no right on Secrets, on pods/exec
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+{{- if .Values.modelUpdates.enabled }}
+# A model that a training has published becomes what the ModelDeployment asks for that spec.retrain.update names. Read
+# first, for the managers of its fields: what a GitOps tool owns is left alone.
+- apiGroups: [penstock.dev]
+  resources: [modeldeployments]
+  verbs: [get, patch]
+{{- end }}
 {{- if .Values.gateway.enabled }}
 # The route of a split that Gateways lead (spec.gateway). Read one by one and never watched: the CRDs may be absent.
 - apiGroups: [gateway.networking.k8s.io]

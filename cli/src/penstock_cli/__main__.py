@@ -152,6 +152,7 @@ def _command(
     candidate: str | None = None,
     revision: str | None = None,
     alarm: str | None = None,
+    model: str | None = None,
     plural: str = SPLITS,
 ) -> None:
     """Give a command; exit code 1 when it is refused or not answered."""
@@ -169,6 +170,7 @@ def _command(
             candidate=candidate,
             revision=revision,
             alarm=alarm,
+            model=model,
         )
         give(live, name, command, plural=plural)
         if not wait:
@@ -340,6 +342,31 @@ def ack(
         wait=wait,
         timeout=timeout,
         alarm=alarm,
+        plural=POLICIES,
+    )
+
+
+@app.command()
+def restore(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the DriftPolicy.")],
+    model: Annotated[
+        str | None, typer.Argument(help="A ModelDeployment, or one of its revisions. Default: all that it has retired.")
+    ] = None,
+    *,
+    wait: Wait = True,
+    timeout: Timeout = 10.0,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Give back the pods of what a policy has retired."""
+    _command(
+        Verb.RESTORE,
+        name,
+        cluster=lambda: _connect(kubeconfig, context, namespace),
+        wait=wait,
+        timeout=timeout,
+        model=model,
         plural=POLICIES,
     )
 

@@ -12,7 +12,7 @@ _REFUSED = "Refused"
 
 
 class Verb(StrEnum):
-    """What a person may ask of a rollout, or with ``ack`` of a policy."""
+    """What a person may ask of a rollout, or with ``ack`` and ``restore`` of a policy."""
 
     PROMOTE = "promote"
     ABORT = "abort"
@@ -21,6 +21,7 @@ class Verb(StrEnum):
     RESUME = "resume"
     ROLLBACK = "rollback"
     ACK = "ack"
+    RESTORE = "restore"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +36,14 @@ class Command:
     candidate: str | None = None
     revision: str | None = None
     alarm: str | None = None
+    model: str | None = None
 
     def to_annotation(self) -> str:
         """Return the annotation's value."""
         wire: dict[str, str | bool] = {"verb": self.verb.value, "id": self.id, "by": self.by, "at": self.at}
         if self.full:
             wire["full"] = True
-        named = {"candidate": self.candidate, "revision": self.revision, "alarm": self.alarm}
+        named = {"candidate": self.candidate, "revision": self.revision, "alarm": self.alarm, "model": self.model}
         wire |= {field: value for field, value in named.items() if value is not None}
         return json.dumps(wire, separators=(",", ":"))
 

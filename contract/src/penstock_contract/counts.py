@@ -7,6 +7,7 @@ from operator import add, sub
 from typing import Any
 
 from penstock_contract.feedback import FeedbackCounts
+from penstock_contract.waves import WAVES
 
 SCHEMA = "penstock.counts/v1"
 
@@ -93,7 +94,8 @@ class Counts:
     ``rows``: all that were counted. ``test_rows``: at most one row of a request, chosen at random: rows of one
     request resemble each other, and a test that took them for independent would cry wolf. Bins, sums and cross
     moments are of test rows. ``cross``: sums of products of scores, upper triangle by rows, diagonal included;
-    ``cross_sums``: sums of the scores; a missing value scores 0.
+    ``cross_sums``: sums of the scores; a missing value scores 0. ``waves``: how many rows' waves were added up, and the
+    sum of each (``penstock_contract.waves``); none where a profile has none, or whoever counted does not know them.
     """
 
     rows: int
@@ -101,6 +103,7 @@ class Counts:
     columns: tuple[ColumnCounts, ...]
     cross: tuple[int, ...] = ()
     cross_sums: tuple[int, ...] = ()
+    waves: tuple[int, ...] = ()
 
     def __add__(self, other: "Counts") -> "Counts":
         return _wise(add, self, other)
@@ -113,6 +116,8 @@ class Counts:
         wire: dict[str, Any] = {"rows": self.rows, "testRows": self.test_rows}
         if any(self.cross) or any(self.cross_sums):
             wire |= {"crossSums": list(self.cross_sums), "cross": list(self.cross)}
+        if any(self.waves):
+            wire["waves"] = list(self.waves)
         wire["columns"] = [
             _column_to_wire(name, counts) for name, counts in zip(layout.names, self.columns, strict=True)
         ]
@@ -134,6 +139,7 @@ class Counts:
             ),
             cross=_wholes(wire.get("cross"), triangle, "cross"),
             cross_sums=_wholes(wire.get("crossSums"), layout.crossed, "crossSums"),
+            waves=_wholes(wire["waves"], 1 + WAVES, "waves") if "waves" in wire else (),
         )
 
     @classmethod
@@ -251,6 +257,7 @@ def _wise(operation: Any, one: Counts, other: Counts) -> Counts:
         columns=tuple(operation(a, b) for a, b in zip(one.columns, other.columns, strict=True)),
         cross=_each(operation, one.cross, other.cross),
         cross_sums=_each(operation, one.cross_sums, other.cross_sums),
+        waves=_where_there(operation, one.waves, other.waves),
     )
 
 
@@ -267,6 +274,12 @@ def _column_wise(operation: Any, one: ColumnCounts, other: ColumnCounts) -> Colu
         ),
         quality=operation(one.quality, other.quality),
     )  # fmt: skip
+
+
+def _where_there(operation: Any, one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:
+    """Take those who counted nothing for those who counted 0."""
+    length = max(len(one), len(other))
+    return _each(operation, one or (0,) * length, other or (0,) * length)
 
 
 def _each(operation: Any, one: Sequence[int], other: Sequence[int]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from penstock_contract.counts import Counts, InvalidCounts, Layout
+from penstock_contract.waves import COLUMNS_MIN, WAVES, Sea
 
 SCHEMA = "penstock.profile/v1"
 #: The name of the file beside a model where none is named.
@@ -139,10 +140,14 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Columns, the counts of the reference rows, and where they came from."""
+    """Columns, the counts of the reference rows, and where they came from.
+
+    ``sea``: how the waves over its columns scatter; pods add up waves where it is there.
+    """
 
     columns: tuple[Column, ...]
     counts: Counts
+    sea: Sea | None = None
     calibration: tuple[Calibration, ...] = ()
     classes: tuple[str, ...] = ()
     model_sha256: str | None = None
@@ -179,6 +184,8 @@ class Profile:
             "classes": list(self.classes),
             "calibration": [{"column": one.column, "hits": list(one.hits)} for one in self.calibration],
         }
+        if self.sea is not None:
+            head["sea"] = {name: list(getattr(self.sea, name)) for name in _SEA}
         counts = self.counts.to_wire(layout_of(self.columns))
         lines = [f"{_dump(key)}: {_dump(value)}" for key, value in head.items()]
         lines.append('"columns": [\n  ' + ",\n  ".join(_dump(column.to_wire()) for column in self.columns) + "\n]")
@@ -245,7 +252,8 @@ def _profile(message: Mapping[str, Any]) -> Profile:
     bins = {column.name: column.bins for column in columns}
     return Profile(
         columns=columns,
-        counts=Counts.from_wire(message["counts"], layout_of(columns)),
+        counts=(counts := Counts.from_wire(message["counts"], layout_of(columns))),
+        sea=_sea(message.get("sea"), columns, counts),
         calibration=tuple(_calibration(one, bins) for one in message.get("calibration", ())),
         classes=tuple(map(str, message.get("classes", ()))),
         model_sha256=_text(model, "sha256") if model else None,
@@ -253,6 +261,22 @@ def _profile(message: Mapping[str, Any]) -> Profile:
         source_sha256=str(source.get("sha256", "")),
         made_by=str(message.get("madeBy", "")),
     )
+
+
+_SEA = ("variances", "skews", "spectrum")
+
+
+def _sea(wire: Mapping[str, Any] | None, columns: Sequence[Column], counts: Counts) -> Sea | None:
+    if wire is None:
+        return None
+    sea = Sea(**{name: tuple(map(_number, wire[name])) for name in _SEA})
+    if len(cross_columns(columns)) < COLUMNS_MIN or not counts.waves or not counts.waves[0]:
+        raise InvalidProfile("it has a sea, and no waves of its rows")
+    if len(sea.variances) != WAVES or len(sea.skews) != WAVES or not 0 < len(sea.spectrum) <= WAVES:
+        raise InvalidProfile(f"its sea does not have {WAVES} waves")
+    if min(*sea.variances, *sea.spectrum) < 0 or sea.spectrum[0] <= 0:
+        raise InvalidProfile("a variance in its sea is below 0, or all are 0")
+    return sea
 
 
 def _calibration(wire: Mapping[str, Any], bins: Mapping[str, int]) -> Calibration:

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,27 @@ from penstock_server.join_table import JoinTable
 from penstock_server.predictions import ROWS_MAX, Value, reader_of
 from penstock_server.profile.rows import Answered
 from penstock_server.protocol import TensorSpec
+from penstock_server.scores import packed
 
 PATH = "/v1/feedback"
 BODY_BYTES_MAX = 1024 * 1024
 LABELS_MAX = 10_000
+#: Also of one body: labels of a request with many rows. Each takes some microseconds.
+VALUES_MAX = 50_000
 #: A day: what takes longer to become known is joined from the prediction log.
 TTL_SECONDS = 24 * 3600.0
 #: Predictions that are remembered; a prediction takes 21 bytes, and none before the first request with an id.
 ENTRIES = 1 << 17
 _MASK = (1 << 64) - 1
+#: Far beyond any time, and any class that is a number.
+_SECONDS_MAX = 1e12
+_WHOLE_MAX = 1 << 64
 #: 2**64 / the golden ratio, as in Fibonacci hashing: spreads the rows of one request.
 _ROW_STEP = 0x9E3779B97F4A7C15
+
+
+_UNMATCHED, _LATE = FeedbackCounts(unmatched=1), FeedbackCounts(late=1)
+_DUPLICATE, _INVALID = FeedbackCounts(duplicate=1), FeedbackCounts(invalid=1)
 
 
 class BadFeedback(ValueError):  # noqa: N818 - the words of HTTP
@@ -49,8 +59,12 @@ def decode(body: bytes) -> list[Label]:
     entries = message if isinstance(message, list) else [message]
     if len(entries) > LABELS_MAX:
         raise BadFeedback(f"{len(entries)} labels in one body; send at most {LABELS_MAX}")
-    return [_label(entry, f"[{place}]" if isinstance(message, list) else "the label") for place, entry in
-            enumerate(entries)]  # fmt: skip
+    labels = [_label(entry, f"[{place}]" if isinstance(message, list) else "the label") for place, entry in
+              enumerate(entries)]  # fmt: skip
+    count = sum(len(label.values) for label in labels)
+    if count > VALUES_MAX:
+        raise BadFeedback(f"labels of {count} rows in one body; send at most {VALUES_MAX}")
+    return labels
 
 
 def _label(entry: Any, where: str) -> Label:
@@ -62,9 +76,21 @@ def _label(entry: Any, where: str) -> Label:
     values: list[Any] = label if isinstance(label, list) else [label]
     if not values or not all(isinstance(value, (str, int, float)) for value in values):
         raise BadFeedback(f"{where}: 'label' must be a number, a text or a boolean, or a list with one for each row")
-    if ts is not None and (isinstance(ts, bool) or not isinstance(ts, (int, float)) or not math.isfinite(ts)):
+    if ts is not None and (isinstance(ts, bool) or not isinstance(ts, (int, float)) or not _sensible(ts)):
         raise BadFeedback(f"{where}: 'ts' must be the time of the label in seconds since 1970")
-    return Label(request_id=request_id, values=tuple(values), ts=ts)
+    return Label(request_id=request_id, values=tuple(map(_whole, values)), ts=ts)
+
+
+def _sensible(ts: float) -> bool:
+    # A whole number may have thousands of digits, and then it is no float.
+    return -_SECONDS_MAX < ts < _SECONDS_MAX
+
+
+def _whole(value: Value) -> Value:
+    """Return a label with which one can calculate: JSON's whole numbers may be too large for any float."""
+    if isinstance(value, str | bool) or abs(value) < _WHOLE_MAX:
+        return value
+    return math.inf if value > 0 else -math.inf
 
 
 class Feedback:
@@ -99,6 +125,10 @@ class Feedback:
             if self._reader.output not in names:
                 continue
             predicted = self._reader.read(results[names.index(self._reader.output)], request.rows)
+            scores = self._reader.scores
+            if scores is not None and scores.output in names:
+                bins = scores.read(results[names.index(scores.output)], request.rows)
+                predicted = [packed(place, one) for place, one in zip(predicted, bins, strict=False)] or predicted
             keys += _keys(request.id, len(predicted))
             values += predicted
         if keys:
@@ -106,34 +136,43 @@ class Feedback:
 
     def take(self, labels: Sequence[Label], now: float) -> dict[str, Any]:
         """Count labels and return what became of them: how many of each outcome, and the ids that nobody knows here."""
-        before = self.counts
         unknown: list[str] = []
+        told = [FeedbackCounts()]
         for label in labels:
-            outcomes = {self._join(key, value, label, now) for key, value in
+            outcomes = {self._join(key, value, label, now, told) for key, value in
                         zip(_keys(label.request_id, len(label.values)), label.values, strict=False)}  # fmt: skip
             if outcomes == {"unmatched"}:
                 unknown.append(label.request_id)
-        told = self.counts - before
-        return {**{name: getattr(told, name) for name in FeedbackCounts.OUTCOMES}, "unmatchedIds": unknown}
+        counts = _sum(told)
+        self.counts += counts
+        return {**{name: getattr(counts, name) for name in FeedbackCounts.OUTCOMES}, "unmatchedIds": unknown}
 
-    def _join(self, key: int, value: Value, label: Label, now: float) -> str:
+    def _join(self, key: int, value: Value, label: Label, now: float, told: list[FeedbackCounts]) -> str:
+        """Add what one label counts to what is told, and return its outcome."""
         found = self._table.find(key)
         if found is None or self._reader is None:
-            outcome, counts = "unmatched", FeedbackCounts(unmatched=1)
+            outcome, counts = "unmatched", _UNMATCHED
         elif now - found.at > self._ttl_seconds:
-            outcome, counts = "late", FeedbackCounts(late=1)
+            outcome, counts = "late", _LATE
         elif found.labelled:
-            outcome, counts = "duplicate", FeedbackCounts(duplicate=1)
+            outcome, counts = "duplicate", _DUPLICATE
         else:
             judged = self._reader.judge(found.value, value)
-            outcome = "invalid" if judged is None else "matched"
-            counts = judged or FeedbackCounts(invalid=1)
+            outcome, counts = ("invalid", _INVALID) if judged is None else ("matched", judged)
             if judged is not None:
                 self._table.mark(key)
                 lag = min(max((now if label.ts is None else label.ts) - found.at, 0.0), self._ttl_seconds)
-                counts += FeedbackCounts(lag_milliseconds=round(lag * 1000))
-        self.counts += counts
+                counts = replace(judged, lag_milliseconds=round(lag * 1000))
+        told.append(counts)
         return outcome
+
+
+def _sum(counts: Sequence[FeedbackCounts]) -> FeedbackCounts:
+    """Return all of one or more together; in pairs, because what is large would be copied for each that is small."""
+    while len(counts) > 1:
+        pairs = zip(counts[::2], counts[1::2], strict=False)
+        counts = [*(one + other for one, other in pairs), *(counts[-1:] if len(counts) % 2 else ())]
+    return counts[0]
 
 
 def _keys(request_id: str, rows: int) -> list[int]:

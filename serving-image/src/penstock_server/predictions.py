@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock_contract.feedback import OTHER, FeedbackCounts
-from penstock_contract.profile import Kind, Profile, Role, Transform
+from penstock_contract.profile import Profile
 from penstock_server.profile.groups import text_of
 from penstock_server.profile.rows import matrix
 from penstock_server.protocol import DTYPES, Array, TensorSpec
+from penstock_server.scores import Scores, is_probability, scores_of, unpacked
 
 Value = str | float | bool
 
@@ -16,13 +17,19 @@ Value = str | float | bool
 ROWS_MAX = 1024
 #: More classes are counted together: a label is a stranger's word.
 _CLASSES_MAX = 64
+#: And so is a name; all of them are told in each answer of /v1/profile.
+_NAME_LENGTH_MAX = 256
 #: The square of a larger number is infinite, and no sum would ever recover from it.
 _LARGEST = 1e150
+#: And its fourth power, of a larger one.
+_LARGEST_SQUARE = 1e150
 _HALF = 0.5
 
 
 class Numbers:
     """A regression: labels are numbers, and what counts is the difference."""
+
+    scores: Scores | None = None
 
     def __init__(self, output: str) -> None:
         self.output = output
@@ -37,14 +44,22 @@ class Numbers:
         if isinstance(label, (str, bool)) or not math.isfinite(label) or not math.isfinite(predicted):
             return None
         error = min(max(predicted - label, -_LARGEST), _LARGEST)
-        return FeedbackCounts(matched=1, error=error, absolute_error=abs(error), squared_error=error * error)
+        square = error * error
+        quartic = min(square, _LARGEST_SQUARE) ** 2
+        return FeedbackCounts(
+            matched=1, error=error, absolute_error=abs(error), squared_error=square, quartic_error=quartic
+        )
 
 
 class Classes:
-    """A classifier: ``rule`` tells the class from a row of the output, and what counts is which was taken for which."""
+    """A classifier: ``rule`` tells the class from a row of the output, and what counts is which was taken for which.
 
-    def __init__(self, output: str, rule: str, names: Sequence[str]) -> None:
+    Of two classes ``scores`` reads how sure it was.
+    """
+
+    def __init__(self, output: str, rule: str, names: Sequence[str], scores: Scores | None = None) -> None:
         self.output = output
+        self.scores = scores
         self._rule = rule
         self._names = list(names)[:_CLASSES_MAX]
         self._places = {name: place for place, name in enumerate(self._names)}
@@ -65,7 +80,14 @@ class Classes:
         """Return what one label counts, None where it names no class."""
         if isinstance(label, float) and not math.isfinite(label):
             return None
-        return FeedbackCounts(matched=1, confusion={self._said(int(predicted)): {self._true(class_name(label)): 1}})
+        place, score = unpacked(predicted)
+        true = class_name(label)
+        side = self.scores.side(true) if self.scores is not None and score is not None else None
+        return FeedbackCounts(
+            matched=1,
+            confusion={self._said(place): {self._true(true): 1}},
+            scores={side: {str(score): 1}} if side is not None else {},
+        )
 
     def _said(self, place: int) -> str:
         if 0 <= place < len(self._names):
@@ -79,7 +101,9 @@ class Classes:
         return name if name in known else OTHER
 
     def _place(self, name: str) -> float:
-        """Return the number of a class, a new one while there is room for it."""
+        """Return the number of a class, a new one while there is room for it; -1 for others."""
+        if len(name) > _NAME_LENGTH_MAX:
+            return -1.0
         if name not in self._places and len(self._names) < _CLASSES_MAX:
             self._places[name] = len(self._names)
             self._names.append(name)
@@ -100,13 +124,15 @@ def reader_of(outputs: Sequence[TensorSpec], profile: Profile | None) -> Numbers
     single = [spec for spec in outputs if all(size == 1 for size in spec.shape[1:]) and spec.shape]
     for spec in single:
         if DTYPES[spec.datatype].kind in "iubO":
-            return Classes(spec.name, "value", ())
+            return Classes(spec.name, "value", (), scores_of(outputs, profile, spec.name))
     for spec in outputs:
         if spec not in single and DTYPES[spec.datatype].kind == "f" and len(spec.shape) == 2:  # noqa: PLR2004
-            return Classes(spec.name, "largest", _class_names(profile, spec))
+            return Classes(spec.name, "largest", _class_names(profile, spec), scores_of((spec,), profile, spec.name))
     for spec in single:
-        if _is_probability(profile, spec):
-            return Classes(spec.name, "half", _class_names(profile, spec) or ("0", "1"))
+        if profile is not None and is_probability(profile, spec):
+            # Of one column there are two classes all the same.
+            names = _class_names(profile, spec) if profile.classes or spec.classes else ("0", "1")
+            return Classes(spec.name, "half", names, scores_of((spec,), profile, spec.name))
         return Numbers(spec.name)
     return None
 
@@ -117,13 +143,3 @@ def _class_names(profile: Profile | None, spec: TensorSpec) -> tuple[str, ...]:
     if spec.classes:
         return tuple(map(str, spec.classes))
     return tuple(str(place) for place in range(min(spec.shape[-1], _CLASSES_MAX)))
-
-
-def _is_probability(profile: Profile | None, spec: TensorSpec) -> bool:
-    return profile is not None and any(
-        column.role is Role.OUTPUT
-        and column.tensor == spec.name
-        and column.kind is Kind.NUMERIC
-        and column.transform is Transform.LOGIT
-        for column in profile.columns
-    )

@@ -199,6 +199,30 @@ CASES = {
         invalid={"spec.serving": {"batching": {"maxDelay": "1m"}}},
         valid={"spec.serving": {"batching": {"maxDelay": "1s"}}},
     ),
+    "replicas beside an autoscaler": Case(
+        kind=MDEP,
+        said="replicas and autoscaling exclude each other",
+        invalid={"spec.replicas": 4, "spec.autoscaling": {"maxReplicas": 10}},
+        valid={"spec.autoscaling": {"maxReplicas": 10}},
+    ),
+    "an autoscaler without a request of CPU": Case(
+        kind=MDEP,
+        said="autoscaling measures the share of the requested CPU",
+        invalid={
+            "spec.autoscaling": {"maxReplicas": 10},
+            "spec.resources": {"requests": {"memory": "1Gi"}, "limits": {}},
+        },
+        valid={
+            "spec.autoscaling": {"maxReplicas": 10},
+            "spec.resources": {"requests": {"memory": "1Gi"}, "limits": {"cpu": 1}},
+        },
+    ),
+    "an autoscaler whose minimum is above its maximum": Case(
+        kind=MDEP,
+        said="minReplicas is above maxReplicas",
+        invalid={"spec.autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+        valid={"spec.autoscaling": {"minReplicas": 3, "maxReplicas": 3}},
+    ),
     "a prediction log on a disk": Case(
         kind=MDEP,
         said="write stdout, or a folder of an object store",
@@ -885,6 +909,48 @@ CASES = {
         invalid={"spec.drift": {"contribution": {"lostMin": 1}}},
         valid={"spec.drift": {"contribution": {"lostMin": 0.99}}},
     ),
+    "an order of contributions that nothing reaches": Case(
+        kind=DPOL,
+        said="write a number between 0 and 1, such as 0.9",
+        invalid={"spec.drift": {"contribution": {"nDCGMin": 1}}},
+        valid={"spec.drift": {"contribution": {"nDCGMin": 0.9}}},
+    ),
+    "a distance in percent": Case(
+        kind=DPOL,
+        said="write a distance from 0 to below 1, such as 0.01",
+        invalid={"spec.drift": {"mmd": {"distanceMax": 2}}},
+        valid={"spec.drift": {"mmd": {}}},
+    ),
+    "a model that one window switches off": Case(
+        kind=DPOL,
+        said="Retire needs confirm in its entry of actions, such as confirm: {windows: 3, of: 3}",
+        invalid={"spec.actions": [{"signals": ["Inputs"], "do": ["Retire"]}]},
+        valid={"spec.actions": [{"signals": ["Inputs"], "do": ["Retire"], "confirm": {"windows": 3, "of": 3}}]},
+    ),
+    "an update of what no Job publishes": Case(
+        kind=DPOL,
+        said="update reads what a Job has published: write cronJob: NAME, or leave update out",
+        invalid={"spec.retrain": {"webhook": {"url": "https://a.example"}, "update": {"modelDeployment": "fraud"}}},
+        valid={"spec.retrain": {"cronJob": "train", "update": {"modelDeployment": "fraud"}}},
+    ),
+    "mmd against live rows": Case(
+        kind=DPOL,
+        said="mmd needs reference: Profile",
+        invalid={"spec.drift": {"mmd": {}, "reference": "FirstRows", "firstRows": {"rows": 5000}}},
+        valid={"spec.drift": {"mmd": {}}},
+    ),
+    "a curve of two models": Case(
+        kind=DPOL,
+        said="against: Stable compares how often both are right: write metric: Accuracy, or min for ROCAUC",
+        invalid={"spec.performance": {"labelled": {"metric": "ROCAUC", "min": 0.9, "against": "Stable"}}},
+        valid={"spec.performance": {"labelled": {"against": "Stable", "tolerateDifference": 0.01}}},
+    ),
+    "a drop in percent": Case(
+        kind=DPOL,
+        said="write a share from 0 to below 1, such as 0.02",
+        invalid={"spec.performance": {"labelled": {"against": "Stable", "tolerateDifference": 2}}},
+        valid={"spec.performance": {"labelled": {"against": "Stable", "tolerateDifference": 0}}},
+    ),
     "missing values in percent": Case(
         kind=DPOL,
         said="write a share from 0 to below 1, such as 0.02",
@@ -923,7 +989,7 @@ CASES = {
     ),
     "accuracy at most": Case(
         kind=DPOL,
-        said="Accuracy needs min, such as {min: 0.88}; MeanAbsoluteError needs max",
+        said="Accuracy and ROCAUC need min, such as {min: 0.88}; MeanAbsoluteError and RootMeanSquaredError need max",
         invalid={"spec.performance": {"labelled": {"max": 0.88}}},
         valid={"spec.performance": {"labelled": {"metric": "MeanAbsoluteError", "max": 12.5}}},
     ),

@@ -8,8 +8,9 @@ from typing import Any
 from penstock_operator.core.action_state import ActionState, AlarmState, Standing
 from penstock_operator.core.conditions import timestamp
 from penstock_operator.core.plan import EventRecord
+from penstock_operator.core.retirement import restored
 
-VERBS = ("ack",)
+VERBS = ("ack", "restore")
 _TEXT_LIMIT = 200
 
 
@@ -36,14 +37,23 @@ def answer(text: str | None, state: ActionState, *, now: float) -> Answered:
         return Answered(state=replace(state, command=command), events=(refused,))
     if state.command.get("id") == wire["id"]:
         return Answered(state=state)
-    wanted = wire.get("alarm")
-    alarms, outcome = _acknowledge(state.alarms, wanted if isinstance(wanted, str) else None, by=wire["by"], now=now)
+    after, outcome = _carried_out(wire, state, now=now)
     told = {name: str(wire[name])[:_TEXT_LIMIT] for name in ("id", "verb", "by")}
     words = f"{told['verb']} by {told['by']}: {outcome}"
     return Answered(
-        state=replace(state, alarms=alarms, command={**told, "at": timestamp(now), "outcome": outcome}),
+        state=replace(after, command={**told, "at": timestamp(now), "outcome": outcome}),
         events=(EventRecord(type="Normal", reason="CommandReceived", message=words),),
     )
+
+
+def _carried_out(wire: Mapping[str, Any], state: ActionState, *, now: float) -> tuple[ActionState, str]:
+    wanted = wire.get("alarm" if wire["verb"] == "ack" else "model")
+    wanted = wanted if isinstance(wanted, str) and wanted else None
+    if wire["verb"] == "restore":
+        retired, outcome = restored(state.retired, wanted)
+        return replace(state, retired=retired), outcome
+    alarms, outcome = _acknowledge(state.alarms, wanted, by=wire["by"], now=now)
+    return replace(state, alarms=alarms), outcome
 
 
 def _parsed(text: str) -> Mapping[str, Any] | str:
@@ -51,7 +61,7 @@ def _parsed(text: str) -> Mapping[str, Any] | str:
     try:
         wire: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return f"the annotation is not JSON ({error}); use `kubectl penstock ack`"
+        return f"the annotation is not JSON ({error}); use `kubectl penstock ack` or `restore`"
     if not isinstance(wire, dict) or not all(
         isinstance(wire.get(field), str) and wire[field] for field in ("id", "verb", "by")
     ):

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from penstock_operator.core.alarms import Alarm, SignalClass
 from penstock_operator.core.conditions import timestamp, unix_seconds
+from penstock_operator.core.retirement import Retired
 
 #: An alarm beyond these is counted, and nothing is done about it until another one has ended.
 ALARMS_MAX = 50
@@ -31,6 +32,7 @@ class Standing(StrEnum):
 class Deed(StrEnum):
     """What a policy may do; the most drastic first."""
 
+    RETIRE = "Retire"
     ROLLBACK = "Rollback"
     PAUSE = "Pause"
     RETRAIN = "Retrain"
@@ -82,6 +84,8 @@ class Training:
     at: float
     state: TrainingState
     message: str = ""
+    updated: str = ""
+    """What its model has become, where the policy says that it becomes something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,7 @@ class ActionState:
 
     alarms: tuple[AlarmState, ...] = ()
     trainings: tuple[Training, ...] = ()
+    retired: tuple[Retired, ...] = ()
     history: tuple[Done, ...] = ()
     command: Mapping[str, str] = field(default_factory=dict)
     """The last command, as status shows it."""
@@ -125,6 +130,7 @@ class ActionState:
         wire: dict[str, Any] = {
             "alarms": [_alarm_to_wire(entry) for entry in self.alarms],
             "trainings": [_training_to_wire(entry) for entry in self.trainings],
+            "retired": [entry.to_wire() for entry in self.retired],
             "history": [_done_to_wire(entry) for entry in self.history],
             "lastCommand": dict(self.command),
             "alarmsOmitted": self.omitted,
@@ -145,6 +151,7 @@ def parse_state(status: Mapping[str, Any]) -> ActionState:
     return ActionState(
         alarms=tuple(_readable(_alarm_from_wire, status.get("alarms"))),
         trainings=tuple(_readable(_training_from_wire, status.get("trainings"))),
+        retired=tuple(_readable(Retired.from_wire, status.get("retired"))),
         history=tuple(_readable(_done_from_wire, status.get("history"))),
         command={str(key): str(value) for key, value in _mapping(status.get("lastCommand")).items()},
     )
@@ -215,6 +222,7 @@ def _training_to_wire(entry: Training) -> dict[str, Any]:
         "at": timestamp(entry.at),
         "state": entry.state.value,
         "message": entry.message[:_TEXT_MAX],
+        "updated": entry.updated[:_TEXT_MAX],
     }
     return {name: value for name, value in wire.items() if value}
 
@@ -228,6 +236,7 @@ def _training_from_wire(wire: Mapping[str, Any]) -> Training:
         at=unix_seconds(wire["at"]),
         state=TrainingState(wire["state"]),
         message=str(wire.get("message", "")),
+        updated=str(wire.get("updated", "")),
     )
 
 

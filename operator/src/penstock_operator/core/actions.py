@@ -1,9 +1,10 @@
 """What follows the alarms of a policy: the first action that fits, once for each alarm, as far as it may."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from penstock_operator.api.v1alpha1.drift_policy import Action, DriftPolicySpec
+from penstock_operator.core import retirement
 from penstock_operator.core.action_state import (
     ALARMS_MAX,
     HISTORY_MAX,
@@ -18,6 +19,7 @@ from penstock_operator.core.action_state import (
 from penstock_operator.core.alarms import Alarm, SignalClass
 from penstock_operator.core.mute import Silence
 from penstock_operator.core.plan import EventRecord
+from penstock_operator.core.retirement import Retired
 from penstock_operator.core.retraining import objection, training_of
 
 #: An alarm that ended is told as ended for so long, and then forgotten.
@@ -45,6 +47,7 @@ class Look:
     identity: str
     alarms: tuple[Alarm, ...]
     silence: Silence | None = None
+    around: retirement.Surroundings = field(default_factory=retirement.Surroundings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,21 +63,23 @@ def decide(spec: DriftPolicySpec, state: ActionState, look: Look) -> Decision:
     """Return what follows from the alarms that stand now.
 
     Nothing follows twice from one alarm, however often it is asked. A rollback or a pause lasts as long as its alarm
-    and is not held up by anything; a training waits for what ``retraining.objection`` names; an alert waits for the
-    end of a mute.
+    and is not held up by anything; a training waits for what ``retraining.objection`` names, a retirement for what
+    ``retirement.objection`` does; an alert waits for the end of a mute.
     """
     before = {entry.key: entry for entry in state.alarms}
     present = {key_of(alarm): alarm for alarm in look.alarms}
     entries = [_seen(before.get(key), alarm, spec, look.now) for key, alarm in present.items()]
     entries += [_unseen(entry, look.now) for key, entry in before.items() if key not in present]
     kept = _bounded([entry for entry in entries if not _over(entry, look.now)])
-    turn = _Turn(spec=spec, look=look, trainings=state.trainings)
+    retired = retirement.lasting(state.retired, look.around)
+    turn = _Turn(spec=spec, look=look, trainings=state.trainings, retired=retired)
     alarms = tuple(turn.follow(entry, kept) for entry in kept)
     return Decision(
         state=replace(
             state,
             alarms=alarms,
             trainings=turn.trainings,
+            retired=turn.retired,
             history=(*reversed(turn.news), *state.history)[:HISTORY_MAX],
             omitted=max(0, sum(not _over(entry, look.now) for entry in entries) - len(kept)),
         ),
@@ -105,10 +110,18 @@ def is_confirmed(action: Action | None, alarm: Alarm) -> bool:
 class _Turn:
     """One look: collects what is decided, because a training that one alarm begins holds up that of the next."""
 
-    def __init__(self, *, spec: DriftPolicySpec, look: Look, trainings: tuple[Training, ...]) -> None:
+    def __init__(
+        self,
+        *,
+        spec: DriftPolicySpec,
+        look: Look,
+        trainings: tuple[Training, ...],
+        retired: tuple[Retired, ...],
+    ) -> None:
         self._spec = spec
         self._look = look
         self.trainings = trainings
+        self.retired = retired
         self.news: list[Done] = []
 
     def follow(self, entry: AlarmState, others: Sequence[AlarmState]) -> AlarmState:
@@ -138,6 +151,8 @@ class _Turn:
             return ""
         if self._look.silence is not None:
             return self._look.silence.message
+        if deed is Deed.RETIRE:
+            return retirement.objection(self._spec, entry.alarm, self.retired, self._look.around)
         if deed is Deed.RETRAIN:
             if self._spec.retrain is None:
                 return "spec.retrain says nothing about how"
@@ -148,6 +163,8 @@ class _Turn:
         if deed is Deed.RETRAIN and not self._spec.dry_run:
             begun = training_of(entry.alarm, identity=self._look.identity, now=self._look.now)
             self.trainings = (begun, *self.trainings)
+        if deed is Deed.RETIRE and not self._spec.dry_run:
+            self.retired = (*self.retired, retirement.retirement_of(entry.alarm, now=self._look.now))
         self.news.append(Done(deed=deed, at=self._look.now, alarm=entry.alarm, dry_run=self._spec.dry_run))
 
 
@@ -209,6 +226,8 @@ def _event(deeds: Sequence[Done]) -> EventRecord | None:
     begun = {done.deed for done in deeds}
     if Deed.ALERT in begun:
         return EventRecord(type="Warning", reason=_EVENTS[alarm.signal], message=f"{about} ({names})")
+    if Deed.RETIRE in begun:
+        return EventRecord(type="Warning", reason="RevisionRetired", message=f"{about} ({names})")
     if Deed.RETRAIN in begun:
         return EventRecord(type="Normal", reason="TrainingAsked", message=about)
     return None

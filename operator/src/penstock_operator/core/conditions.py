@@ -22,9 +22,15 @@ class Reason(StrEnum):
     NO_READY_PODS = "NoReadyPods"
     REVISION_FAILED = "RevisionFailed"
     REVISION_REJECTED = "RevisionRejected"
+    REVISION_RETIRED = "RevisionRetired"
     NOT_A_CANDIDATE = "NotACandidate"
     REVISION_UNPROVEN = "RevisionUnproven"
     ROLLOUT_IN_PROGRESS = "RolloutInProgress"
+    AUTOSCALING = "Autoscaling"
+    AUTOSCALER_STARTING = "AutoscalerStarting"
+    AUTOSCALER_FAILED = "AutoscalerFailed"
+    NO_CPU_METRICS = "NoCpuMetrics"
+    AT_MAX_REPLICAS = "AtMaxReplicas"
     # TrafficSplit
     MODEL_DEPLOYMENT_NOT_FOUND = "ModelDeploymentNotFound"
     MODEL_DEPLOYMENT_TAKEN = "ModelDeploymentTaken"
@@ -66,6 +72,9 @@ class Reason(StrEnum):
     COUNTS_REFUSED = "CountsRefused"
     REFERENCE_MISSING = "ReferenceMissing"
     REFERENCE_TOO_SMALL = "ReferenceTooSmall"
+    REFERENCE_TOO_LARGE = "ReferenceTooLarge"
+    REFERENCE_DAMAGED = "ReferenceDamaged"
+    GATHERING_REFERENCE = "GatheringReference"
     PROFILE_MISMATCH = "ProfileMismatch"
     INPUT_DRIFT = "InputDrift"
     OUTPUT_DRIFT = "OutputDrift"
@@ -76,6 +85,10 @@ class Reason(StrEnum):
     DELIVERED = "Delivered"
     DELIVERY_FAILED = "DeliveryFailed"
     CRON_JOB_NOT_FOUND = "CronJobNotFound"
+    MODEL_UPDATED = "ModelUpdated"
+    NOTHING_PUBLISHED = "NothingPublished"
+    FIELD_OWNED = "FieldOwned"
+    UPDATE_NOT_ALLOWED = "UpdateNotAllowed"
 
 
 def timestamp(now: float) -> str:

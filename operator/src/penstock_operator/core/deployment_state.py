@@ -19,6 +19,7 @@ class RevisionPhase(StrEnum):
     READY = "Ready"
     SERVING = "Serving"
     RETIRED = "Retired"
+    WITHDRAWN = "Withdrawn"
     FAILED = "Failed"
     REJECTED = "Rejected"
 
@@ -37,6 +38,8 @@ class Observed:
     image: ServingImage
     usage: Usage = field(default_factory=Usage)
     """What all splits use; one may compete with revisions of several ModelDeployments."""
+    retired: Mapping[str, str] = field(default_factory=dict)
+    """Revisions that policies have retired, and the words for it."""
     foreign: frozenset[ObjectRef] = frozenset()
     """Objects with a child's name that belong to somebody else."""
 
@@ -75,6 +78,11 @@ class Revision:
     reason: str
     message: str
     replicas: int
+    """Pods that its Deployment asks for, or is to ask for."""
+    least: int
+    """Ready pods that make it complete; an autoscaler leaves it no fewer."""
+    autoscaled: bool
+    """Whether an autoscaler sets ``replicas``."""
 
     @property
     def ready(self) -> int:

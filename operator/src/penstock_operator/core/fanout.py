@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from penstock_operator.core import retirement
 from penstock_operator.core.names import APP_NAME, MODEL_DEPLOYMENT, ROUTER, model_deployment_of
 from penstock_operator.core.objects import CUSTOM_KINDS, Kind, Manifest, ObjectRef, ref_of
 
@@ -69,6 +70,12 @@ def _splits_of_policy(_: Kind, manifest: Manifest, listing: Listing) -> Iterator
     for split in listing(Kind.TRAFFIC_SPLIT, metadata["namespace"]):
         if metadata["name"] in _policies(split) or split["metadata"]["name"] == _target_of(manifest):
             yield ref_of(Kind.TRAFFIC_SPLIT, split)
+
+
+def _model_deployments_of_policy(_: Kind, manifest: Manifest, __: Listing) -> Iterator[ObjectRef]:
+    """Those of which it has retired a revision, or had."""
+    for name in sorted(retirement.deployments_of(manifest)):
+        yield ObjectRef(kind=Kind.MODEL_DEPLOYMENT, namespace=manifest["metadata"]["namespace"], name=name)
 
 
 def _controller(_: Kind, manifest: Manifest, __: Listing) -> Iterator[ObjectRef]:
@@ -138,6 +145,6 @@ _Rule = Callable[[Kind, Manifest, Listing], Iterator[ObjectRef]]
 _RULES: dict[Kind, tuple[_Rule, ...]] = {
     Kind.MODEL_DEPLOYMENT: (_itself, _splits_of_model_deployment, _policies_of_model_deployment),
     Kind.TRAFFIC_SPLIT: (_itself, _model_deployments_of_split, _rivals_of_split, _policies_of_split),
-    Kind.DRIFT_POLICY: (_itself, _splits_of_policy),
+    Kind.DRIFT_POLICY: (_itself, _splits_of_policy, _model_deployments_of_policy),
 }
 _CHILD_RULES: tuple[_Rule, ...] = (_controller, _labelled, _splits_of_router)

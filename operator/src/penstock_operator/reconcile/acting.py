@@ -20,6 +20,7 @@ from penstock_operator.core.retraining import remembered
 from penstock_operator.ports import ActionObserver, Cluster, LetterBox, Trainer
 from penstock_operator.reconcile.policy_case import Case, Round
 from penstock_operator.reconcile.training import Trainings, delivered
+from penstock_operator.reconcile.updating import Updates
 
 #: Where the operator tells who did what, whatever the log level is.
 _AUDIT = logging.getLogger("penstock.audit")
@@ -51,6 +52,7 @@ class Actor:
     def __init__(self, *, cluster: Cluster, letters: LetterBox, trainer: Trainer, observer: ActionObserver) -> None:
         self._letters = letters
         self._trainings = Trainings(cluster=cluster, trainer=trainer)
+        self._updates = Updates(trainer)
         self._observer = observer
 
     async def act(self, case: Case) -> Acted:
@@ -65,6 +67,7 @@ class Actor:
         generation = case.policy["metadata"]["generation"]
         turn = Round(case=case, conditions=Conditions(live.get("conditions", []), generation=generation, now=case.now))
         trainings = await self._trainings.advance(turn, decision.state, stored)
+        trainings = await self._updates.advance(turn, trainings)
         state = replace(decision.state, trainings=remembered(trainings, now=case.now))
         self._write_alerts(turn, state, muted=muting.silence is not None)
         if muting.errors:
@@ -79,7 +82,7 @@ class Actor:
         return Acted(
             status=state.to_wire(),
             conditions=turn.conditions.to_wire(),
-            events=(*answered.events, *decision.events),
+            events=(*answered.events, *decision.events, *turn.events),
             news=decision.news,
             again_seconds=min(turn.again, default=None),
         )
@@ -120,6 +123,7 @@ def _look(case: Case, muting: Muting) -> Look:
         identity=case.policy["metadata"]["uid"],
         alarms=case.alarms,
         silence=muting.silence,
+        around=case.around,
     )
 
 

@@ -7,6 +7,8 @@ from penstock_operator.core.alarms import Alarm
 from penstock_operator.core.conditions import Conditions
 from penstock_operator.core.letters import Letter
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
+from penstock_operator.core.plan import EventRecord
+from penstock_operator.core.retirement import Surroundings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +19,8 @@ class Case:
     spec: DriftPolicySpec
     alarms: tuple[Alarm, ...]
     now: float
+    around: Surroundings = field(default_factory=Surroundings)
+    """What has traffic, for retirements."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -32,3 +36,4 @@ class Round:
     conditions: Conditions
     letters: dict[str, Letter] = field(default_factory=dict)
     again: list[float] = field(default_factory=list)
+    events: list[EventRecord] = field(default_factory=list)

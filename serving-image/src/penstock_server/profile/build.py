@@ -1,7 +1,7 @@
 """Builds a reference profile from rows and what the model answered to them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -15,13 +15,18 @@ from penstock_contract.profile import (
     Profile,
     Role,
     Transform,
+    cross_columns,
+    layout_hash,
 )
+from penstock_contract.waves import COLUMNS_MIN
 from penstock_server.predictions import class_name
+from penstock_server.probabilities import are_probabilities
 from penstock_server.profile import describe
 from penstock_server.profile.binding import Bound, matrices
 from penstock_server.profile.counting import Counter
 from penstock_server.profile.rows import OUTPUT_COLUMNS_MAX, Block
 from penstock_server.profile.table import UnusableData
+from penstock_server.profile.waves import Scatter, Waves
 from penstock_server.protocol import DTYPES, Array
 
 #: With more input columns no cross moments are kept: their number grows with the square.
@@ -30,7 +35,6 @@ CROSSED_MAX = 64
 CONTRIBUTING_MAX = 8
 _CHUNK_ROWS = 8192
 _BINARY = 2
-_SUM_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +62,10 @@ def build(
     if twice:
         raise UnusableData(f"several columns would be named {', '.join(map(repr, twice))}; rename a column of the data")
     rows = {Role.INPUT: matrices(inputs), Role.OUTPUT: _flat(outputs)}
-    counter = Counter(columns)
+    crossed = len(cross_columns(columns))
+    waves = Waves(layout_hash(columns), crossed) if crossed >= COLUMNS_MIN else None
+    counter = Counter(columns, waves=waves)
+    scatter = counter.scatter = Scatter(waves) if waves is not None else None
     total = len((*inputs, *outputs)[0].array)
     for start in range(0, total, _CHUNK_ROWS):
         part = slice(start, min(start + _CHUNK_ROWS, total))
@@ -67,7 +74,10 @@ def build(
         counter.add(Block(rows=size, inputs=taken[Role.INPUT], outputs=taken[Role.OUTPUT]))
         counted(size)
     calibration, classes = ((), ()) if labels is None else _calibration(columns, outputs, labels)
-    return Profile(columns=columns, counts=counter.counts(), calibration=calibration, classes=classes)
+    sea, counts = scatter.sea() if scatter is not None else None, counter.counts()
+    if sea is None:
+        counts = replace(counts, waves=())
+    return Profile(columns=columns, counts=counts, sea=sea, calibration=calibration, classes=classes)
 
 
 def _flat(outputs: Sequence[Bound]) -> Mapping[str, Array]:
@@ -161,16 +171,6 @@ def _largest(one: Bound, matrix: Array) -> list[Column]:
         derived=Derived.MAX, contributes=matrix.shape[1] > OUTPUT_COLUMNS_MAX, **common,
     )  # fmt: skip
     return [place, largest]
-
-
-def are_probabilities(matrix: Array) -> bool:
-    """Return whether rows look like probabilities: between 0 and 1, adding up to 1 where there are several."""
-    values = matrix[np.isfinite(matrix).all(axis=1)].astype(np.float64)
-    if not values.size or values.min() < 0 or values.max() > 1:
-        return False
-    if matrix.shape[1] == 1:
-        return bool(len(np.unique(values)) > _BINARY)  # 0 and 1 alone are decisions
-    return bool(np.abs(values.sum(axis=1) - 1).max() < _SUM_TOLERANCE)
 
 
 def _calibration(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from penstock_contract.counts import ColumnCounts, Counts, Quality
-from penstock_contract.profile import Column, Role, cross_columns
+from penstock_contract.profile import Column, Profile, Role, cross_columns
 from penstock_server.profile.groups import (
     MISSING,
     NEGATIVE,
@@ -21,14 +21,18 @@ from penstock_server.profile.groups import (
     quality_slots,
 )
 from penstock_server.profile.rows import Block
+from penstock_server.profile.waves import Scatter, Waves
 from penstock_server.protocol import Array
 
 
 class Counter:
     """Adds up what a profile's columns hold. One thread at a time; memory depends on the columns alone."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, columns: Sequence[Column], *, waves: Waves | None = None) -> None:
         self._columns = tuple(columns)
+        self._waves = waves
+        #: Who wants to know how waves scatter.
+        self.scatter: Scatter | None = None
         sizes = [column.bins + SPECIAL for column in columns]
         self._starts = [int(start) for start in np.cumsum([0, *sizes])]
         ordered = sorted(range(len(columns)), key=lambda place: columns[place].role is Role.OUTPUT)
@@ -56,11 +60,17 @@ class Counter:
         #: Over all rows: missing, -inf, inf, below, above, unseen.
         self._quality: Ints = np.zeros((len(QUALITY), count), np.int64)
 
+    @classmethod
+    def of(cls, profile: Profile) -> "Counter":
+        """Return one that counts all that a profile asks for."""
+        waves = Waves(profile.hash, len(cross_columns(profile.columns))) if profile.sea is not None else None
+        return cls(profile.columns, waves=waves)
+
     @property
     def nbytes(self) -> int:
         """The memory of all counters."""
         arrays = (self._slots, self._sums, self._output_sums, self._cross, self._cross_sums, self._quality)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in arrays) + (self._waves.nbytes if self._waves else 0)
 
     def add(self, block: Block) -> None:
         """Count the rows of a block: all of them or, where anything about them is wrong, none."""
@@ -92,6 +102,7 @@ class Counter:
         # Inputs are never absent: without them there was no request.
         of_inputs = np.concatenate(inputs) if inputs else np.zeros((0, test_rows), np.intp)
         crossed = self._scores.take(of_inputs[self._cross_lines]) if self._crossed else None
+        heights = self._waves.of(crossed) if self._waves and crossed is not None else None
         by_bin = [self._sums_by_bin(of_inputs, values) for values in outputs]
         # Nothing above changed a counter and nothing below can fail.
         self._slots += slots[:-1]
@@ -102,6 +113,10 @@ class Counter:
         if crossed is not None:
             self._cross += np.rint(crossed @ crossed.T).astype(np.int64)
             self._cross_sums += np.rint(crossed.sum(axis=1)).astype(np.int64)
+            if self._waves and heights is not None:
+                self._waves.add(heights)
+            if self.scatter is not None:
+                self.scatter.add(crossed)
         np.fmin(self._extremes[0], extremes[0], out=self._extremes[0])
         np.fmax(self._extremes[1], extremes[1], out=self._extremes[1])
         self._rows += block.rows
@@ -125,6 +140,7 @@ class Counter:
             columns=tuple(self._column_counts(place) for place in range(len(self._columns))),
             cross=tuple(self._cross[upper].tolist()),
             cross_sums=tuple(self._cross_sums.tolist()),
+            waves=self._waves.counts() if self._waves else (),
         )
 
     def extremes(self) -> list[tuple[float, float] | None]:

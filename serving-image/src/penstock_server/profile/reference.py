@@ -51,7 +51,7 @@ def read(path: Path, model: Path, inputs: Sequence[TensorSpec], outputs: Sequenc
     profile = parse(path.read_bytes())
     check(profile, inputs, outputs)
     try:
-        Counter(profile.columns)
+        Counter.of(profile)
     except (ValueError, TypeError, OverflowError, KeyError) as error:
         raise InvalidProfile(f"its columns cannot be counted: {error!r}") from None
     if profile.model_sha256 is not None and (digest := sha256_of(model)) != profile.model_sha256:

@@ -49,7 +49,8 @@ class Waves:
         heights += self._phases
         np.cos(heights, out=heights)
         heights *= np.float32(WAVE_SCALE)
-        return np.rint(heights, out=heights).astype(np.int16)
+        rounded: npt.NDArray[np.int16] = np.rint(heights, out=heights).astype(np.int16)
+        return rounded
 
     def add(self, sums: Ints) -> None:
         """Add what ``of`` returned."""

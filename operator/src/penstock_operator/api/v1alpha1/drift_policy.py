@@ -67,7 +67,7 @@ class Metric(ApiModel):
     job: JobSource | None = None
     direction: Literal["LowerIsBetter", "HigherIsBetter"] = "LowerIsBetter"
     interval: Duration = parse_duration("30s")
-    tolerate_ratio: float = 1.2
+    tolerate_ratio: float | None = None
     tolerate_difference: float = 0.0
     accept_ratio: float = 2.0
     accept_difference: float = 0.005
@@ -92,16 +92,46 @@ class Contribution(ApiModel):
     """Watch whether outputs follow inputs as they did."""
 
     lost_min: float = 0.1
+    ndcg_min: float | None = Field(default=None, alias="nDCGMin")
+
+
+class Mmd(ApiModel):
+    """Watch how all inputs go together."""
+
+    distance_max: float = 0.01
+
+
+class FirstRows(ApiModel):
+    """The first rows that a revision answers."""
+
+    rows: int = 50_000
+
+
+class ReferenceWindow(ApiModel):
+    """A time that a person knows to be good."""
+
+    start: str = Field(alias="from")
+    until: str
 
 
 class Drift(ApiModel):
-    """Live traffic against the model's reference profile; a block that is absent is not watched."""
+    """Live traffic against a reference; a block that is absent is not watched."""
 
-    reference: Literal["Profile"] = "Profile"
+    reference: Literal["Profile", "Stable", "FirstRows", "Window"] = "Profile"
+    first_rows: FirstRows | None = None
+    window: ReferenceWindow | None = None
     inputs: Inputs | None = None
     outputs: Outputs | None = None
     correlation: bool = False
+    mmd: Mmd | None = None
     contribution: Contribution | None = None
+
+
+class SegmentBy(ApiModel):
+    """Parts of the traffic that are also watched by themselves."""
+
+    input: str
+    values: list[str]
 
 
 class DataQuality(ApiModel):
@@ -125,9 +155,11 @@ class Estimated(ApiModel):
 class Labelled(ApiModel):
     """Counted from delayed labels."""
 
-    metric: Literal["Accuracy", "MeanAbsoluteError"] = "Accuracy"
+    metric: Literal["Accuracy", "ROCAUC", "MeanAbsoluteError", "RootMeanSquaredError"] = "Accuracy"
     min: float | None = None
     max: float | None = None
+    against: Literal["Stable"] | None = None
+    tolerate_difference: float = 0.02
 
 
 class Performance(ApiModel):
@@ -153,7 +185,7 @@ class Action(ApiModel):
     signals: list[SignalName]
     when: Literal["Always", "AttributableToRevision"] = "Always"
     confirm: Confirm | None = None
-    do: list[Literal["Rollback", "Pause", "Retrain", "Alert"]]
+    do: list[Literal["Retire", "Rollback", "Pause", "Retrain", "Alert"]]
 
 
 class Webhook(ApiModel):
@@ -163,6 +195,24 @@ class Webhook(ApiModel):
     secret_name: str | None = None
 
 
+#: The names under which kubectl writes what a person has typed.
+_AT_THE_KEYBOARD = (
+    "kubectl",
+    "kubectl-client-side-apply",
+    "kubectl-create",
+    "kubectl-edit",
+    "kubectl-patch",
+    "kubectl-replace",
+)
+
+
+class ModelUpdate(ApiModel):
+    """Which ModelDeployment asks for what a training has published."""
+
+    model_deployment: str
+    take_from: list[str] = Field(default_factory=lambda: list(_AT_THE_KEYBOARD))
+
+
 class Retrain(ApiModel):
     """How a model is trained again: a Job from a CronJob's template, or somebody who is told."""
 
@@ -170,6 +220,13 @@ class Retrain(ApiModel):
     webhook: Webhook | None = None
     cooldown: Duration = parse_duration("24h")
     max_per_month: int = 4
+    update: ModelUpdate | None = None
+
+
+class Retire(ApiModel):
+    """How far retiring a model may go."""
+
+    while_serving: bool = False
 
 
 class AlertWebhook(Webhook):
@@ -212,10 +269,12 @@ class DriftPolicySpec(ApiModel):
     window_rows: int = 500
     metrics: list[Metric] = Field(default_factory=list)
     drift: Drift | None = None
+    segment_by: SegmentBy | None = None
     data_quality: DataQuality | None = None
     performance: Performance | None = None
     actions: list[Action] = Field(default_factory=_default_actions)
     retrain: Retrain | None = None
+    retire: Retire | None = None
     alert: Alert | None = None
     mute: list[Mute] = Field(default_factory=list)
     dry_run: bool = False

@@ -122,4 +122,17 @@ def larger_error(counts: FeedbackCounts, limit: float) -> float:
     return float(special.ndtr(-(mean - limit) / sqrt(variance / counts.matched)))
 
 
+def larger_square_error(counts: FeedbackCounts, limit: float) -> float:
+    """Return how likely a root mean squared error as large is if it is the limit; 1 for too few labels to say.
+
+    By the fourth powers of the errors, which say how widely their squares scatter; 1 where whoever counted has none.
+    """
+    rows = max(counts.matched, 1)
+    mean = counts.squared_error / rows
+    variance = counts.quartic_error / rows - mean**2
+    if counts.matched < _ROWS_MIN or counts.quartic_error <= 0 or variance <= 0:
+        return 1.0
+    return float(special.ndtr(-(mean - limit**2) / sqrt(variance / counts.matched)))
+
+
 _ROWS_MIN = 30
