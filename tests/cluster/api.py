@@ -36,6 +36,7 @@ _PLURALS = {
     "Deployment": ("/apis/apps/v1", "deployments"),
     "ControllerRevision": ("/apis/apps/v1", "controllerrevisions"),
     "PodDisruptionBudget": ("/apis/policy/v1", "poddisruptionbudgets"),
+    "HorizontalPodAutoscaler": ("/apis/autoscaling/v2", "horizontalpodautoscalers"),
     "NetworkPolicy": ("/apis/networking.k8s.io/v1", "networkpolicies"),
     "GatewayClass": ("/apis/gateway.networking.k8s.io/v1", "gatewayclasses"),
     "Gateway": ("/apis/gateway.networking.k8s.io/v1", "gateways"),

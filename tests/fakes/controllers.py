@@ -36,9 +36,13 @@ class Controllers:
         self.kubelets: dict[str, Kubelet] = {}
         self.default: Kubelet = ready
         self.lingering = False
+        self.loads: dict[str, int] = {}
+        """How many pods the load needs, by Deployment; what is not named has no metrics."""
 
     def act(self, namespace: str) -> None:
         """Make and remove pods, and let kubelets report."""
+        for autoscaler in list(self._cluster.list(Kind.HORIZONTAL_POD_AUTOSCALER, namespace)):
+            self._autoscale(autoscaler)
         for deployment in list(self._cluster.list(Kind.DEPLOYMENT, namespace)):
             self._scale(deployment)
         for pod in list(self._cluster.list(Kind.POD, namespace)):
@@ -47,6 +51,26 @@ class Controllers:
                 self._cluster.remove(_pod_ref(pod))
             else:
                 self._report(pod)
+
+    def _autoscale(self, autoscaler: Manifest) -> None:
+        """Do what Kubernetes' own controller does: bounds are kept without metrics too, and 0 pods mean hands off."""
+        name, spec = autoscaler["metadata"]["name"], autoscaler["spec"]
+        ref = ObjectRef(kind=Kind.DEPLOYMENT, namespace=autoscaler["metadata"]["namespace"], name=name)
+        deployment = self._cluster.live(ref)
+        if deployment is None or not deployment["spec"].get("replicas", 1):
+            return
+        replicas, load = deployment["spec"].get("replicas", 1), self.loads.get(name)
+        wanted = min(max(replicas if load is None else load, spec["minReplicas"]), spec["maxReplicas"])
+        if wanted != replicas:
+            self._cluster.edit(ref, lambda live: live["spec"].update(replicas=wanted))
+        status = {
+            "currentReplicas": replicas,
+            "conditions": [{"type": "AbleToScale", "status": "True"}, _scaling_active(load)],
+            "currentMetrics": [_cpu(spec, load, replicas)] if load is not None else [],
+        }
+        if autoscaler.get("status") != status:
+            own = ObjectRef(kind=Kind.HORIZONTAL_POD_AUTOSCALER, namespace=ref.namespace, name=name)
+            self._cluster.edit(own, lambda live: live.update(status=status))
 
     def _scale(self, deployment: Manifest) -> None:
         name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
@@ -80,6 +104,25 @@ class Controllers:
         status = kubelet(pod)
         if pod.get("status", {}).get("phase") != "Failed" and pod.get("status") != status:
             self._cluster.edit(_pod_ref(pod), lambda live: live.update(status=status))
+
+
+def _scaling_active(load: int | None) -> dict[str, Any]:
+    if load is None:
+        return {
+            "type": "ScalingActive",
+            "status": "False",
+            "reason": "FailedGetResourceMetric",
+            "message": "unable to get metrics for resource cpu",
+        }
+    return {"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound", "message": "…"}
+
+
+def _cpu(spec: dict[str, Any], load: int, replicas: int) -> dict[str, Any]:
+    target = spec["metrics"][0]["resource"]["target"]["averageUtilization"]
+    return {
+        "type": "Resource",
+        "resource": {"name": "cpu", "current": {"averageUtilization": load * target // replicas}},
+    }
 
 
 def _pod_ref(pod: Manifest) -> ObjectRef:

@@ -113,7 +113,7 @@ def test_what_all_requests_need_is_what_stable_wants_or_less_where_nobody_has_so
             name: RevisionState(ready=ready, wanted=wanted)
             for name, (ready, wanted) in {"old": old, "new": new}.items()
         }
-        return Pods.seen(states, "old").full
+        return Pods.seen(states, "old", {}).full
 
     assert full((4, 4), (4, 4)) == 4
     assert full((2, 2), (10, 10)) == 2, "a candidate with more pods than stable makes stable no smaller"

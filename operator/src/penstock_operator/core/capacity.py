@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from penstock_operator.core.names import model_deployment_of
 from penstock_operator.core.world import RevisionState
 
 _ALL = 100
@@ -46,21 +47,47 @@ class Pods:
 
     ready: Mapping[str, int]
     full: int
+    settled: frozenset[str] = frozenset()
+    """Revisions that have what their autoscalers ask for: what they carry now, they go on carrying."""
+    at_most: frozenset[str] = frozenset()
+    """Those that have as many as their autoscalers ever give them."""
 
     @classmethod
-    def seen(cls, states: Mapping[str, RevisionState], stable: str) -> "Pods":
+    def seen(cls, states: Mapping[str, RevisionState], stable: str, running: Mapping[str, int]) -> "Pods":
         """Return the pods as they are seen.
 
         All requests need as many as stable wants, or as any revision has where that is less: then somebody has asked
         for more pods only now.
         """
         ready = {name: state.ready for name, state in states.items()}
-        wanted = states[stable].wanted if stable in states else 0
-        return cls(ready=ready, full=min(wanted, max(ready.values(), default=0)))
+        scaled = {name: state.scaled for name, state in states.items() if state.scaled is not None}
+        return cls(
+            ready=ready,
+            full=min(demand(states, stable, running), max(ready.values(), default=0)),
+            settled=frozenset(name for name, told in scaled.items() if _is_there(ready[name], told.asked)),
+            at_most=frozenset(name for name, told in scaled.items() if _is_there(ready[name], told.most)),
+        )
 
     def carry(self, revision: str) -> int:
         """Return the largest weight that the pods of a revision carry, in percent."""
         return carried_percent(ready=self.ready.get(revision, 0), full=self.full)
+
+
+def _is_there(ready: int, asked: int) -> bool:
+    return ready > 0 and ready >= asked * (1 - _MAY_LACK)
+
+
+def demand(states: Mapping[str, RevisionState], stable: str, running: Mapping[str, int]) -> int:
+    """Return how many pods all requests need.
+
+    With ``spec.replicas`` a person has said so. Autoscalers have not: they ask for what a share of the requests needs.
+    None of those that share them asks for more than all need (least_pods), and their loads add up.
+    """
+    state = states.get(stable)
+    if state is None or state.scaled is None:
+        return state.wanted if state is not None else 0
+    busy = [other.scaled for name, other in states.items() if other.scaled and (name == stable or running.get(name))]
+    return min(state.scaled.most, max(sum(one.load or 0 for one in busy), *(one.asked for one in busy), 0))
 
 
 def within_capacity(
@@ -83,6 +110,10 @@ def within_capacity(
     {'new': 50, 'old': 50}
     """
     carried = {name: pods.carry(name) for name in {*intended, *running, stable}}
+    for name in carried.keys() & pods.settled:
+        carried[name] = max(carried[name], running.get(name, 0))
+    if stable in pods.at_most:
+        carried[stable] = _ALL  # waiting would give it no pod more
     if pods.ready.get(stable, 0) > 0:
         carried[stable] = _stretched(carried[stable], running=running.get(stable, 0), waited_seconds=waited_seconds)
     given = {name: min(weight, carried[name]) for name, weight in sorted(intended.items())}
@@ -117,5 +148,7 @@ def shortage(intended: Mapping[str, int], *, pods: Pods, stable: str) -> str:
         if name != stable and pods.carry(name) < weight:
             needed = pods_needed(weight_percent=weight, full=pods.full)
             has = f"{ready} ready pod{'' if ready == 1 else 's'}"
-            return f"{name} carries {pods.carry(name)}% with {has}; {weight}% needs {needed}"
+            words = f"{name} carries {pods.carry(name)}% with {has}; {weight}% needs {needed}"
+            raised = f"; raise spec.autoscaling.maxReplicas of ModelDeployment {model_deployment_of(name)}"
+            return words + (raised if name in pods.at_most else "")
     return ""

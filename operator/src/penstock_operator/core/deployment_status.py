@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock_operator.core import names
+from penstock_operator.core.autoscaling import scaling_condition
 from penstock_operator.core.conditions import Conditions, Reason
+from penstock_operator.core.deployment_scale import autoscaler_of
 from penstock_operator.core.deployment_state import Observed, Revision, RevisionPhase
 from penstock_operator.core.manifests.endpoint import endpoint_address, endpoint_url
 from penstock_operator.core.plan import EventRecord
@@ -14,6 +16,7 @@ _STALLED = frozenset(
     {
         Reason.REVISION_FAILED,
         Reason.REVISION_REJECTED,
+        Reason.REVISION_RETIRED,
         Reason.REVISION_UNPROVEN,
         Reason.NOT_A_CANDIDATE,
         Reason.NOT_OWNED,
@@ -27,7 +30,7 @@ def deployment_status(
     """Return the whole status in its wire form."""
     by_name = {revision.name: revision for revision in revisions}
     serving = by_name.get(stable) if stable else None
-    wanted = observed.spec.replicas
+    wanted = _asked(observed, serving or by_name[latest])
     model_name = names.served_model(observed.name, observed.spec)
     status: dict[str, Any] = {
         "observedGeneration": observed.manifest["metadata"]["generation"],
@@ -42,6 +45,11 @@ def deployment_status(
         "conditions": _conditions(observed, by_name[latest], serving, now=now),
     }
     return {field: value for field, value in status.items() if value is not None}
+
+
+def _asked(observed: Observed, revision: Revision) -> int:
+    """Return how many pods are asked for: by spec, or by the revision's autoscaler."""
+    return observed.spec.replicas if observed.spec.autoscaling is None else max(revision.replicas, revision.least)
 
 
 def _revision_status(revision: Revision) -> dict[str, Any]:
@@ -64,7 +72,7 @@ def _conditions(observed: Observed, latest: Revision, serving: Revision | None, 
     conditions = Conditions(
         observed.status.get("conditions", []), generation=observed.manifest["metadata"]["generation"], now=now
     )
-    wanted = observed.spec.replicas
+    wanted = _asked(observed, serving or latest)
     if serving is not None and serving.ready > 0:
         conditions.set(
             "Available",
@@ -80,6 +88,10 @@ def _conditions(observed: Observed, latest: Revision, serving: Revision | None, 
             reason=Reason.NO_READY_PODS,
             message=f"no pod of {(serving or latest).name} is ready" + (f": {cause}" if cause else ""),
         )
+    if observed.spec.autoscaling is not None:
+        shown = serving or latest
+        said = scaling_condition(shown.name, autoscaler_of(observed, shown.name), pods=shown.replicas)
+        conditions.set("AutoscalingActive", status=said.status, reason=said.reason, message=said.message)
     ready, reason, message = _readiness(observed, latest, serving)
     conditions.set("Ready", status=ready, reason=reason, message=message)
     if reason in _STALLED:
@@ -90,7 +102,7 @@ def _conditions(observed: Observed, latest: Revision, serving: Revision | None, 
 
 
 def _readiness(observed: Observed, latest: Revision, serving: Revision | None) -> tuple[bool, Reason, str]:
-    wanted = observed.spec.replicas
+    wanted = latest.least
     stays = f"; {serving.name} goes on serving" if serving is not None and serving is not latest else ""
     if observed.foreign:
         taken = ", ".join(sorted(str(ref) for ref in observed.foreign))
@@ -98,6 +110,8 @@ def _readiness(observed: Observed, latest: Revision, serving: Revision | None) -
     match latest.phase:
         case RevisionPhase.FAILED:
             return False, Reason.REVISION_FAILED, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
+        case RevisionPhase.WITHDRAWN:
+            return False, Reason.REVISION_RETIRED, f"{latest.name} {latest.message}{stays}"
         case RevisionPhase.REJECTED:
             return False, Reason.REVISION_REJECTED, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
         case _ if serving is not None and serving is not latest and latest.on_trial and observed.traffic is None:
@@ -127,7 +141,7 @@ def _readiness(observed: Observed, latest: Revision, serving: Revision | None) -
                 f"{latest.ready} of {wanted} pods of {latest.name} are ready{cause}{stays}",
             )
         case _:
-            return True, Reason.READY, f"{latest.name} serves from {latest.ready} of {wanted} pods"
+            return True, Reason.READY, f"{latest.name} serves from {latest.ready} of {_asked(observed, latest)} pods"
 
 
 def _is_left_out(observed: Observed, latest: Revision) -> bool:

@@ -5,10 +5,12 @@ from typing import Any
 
 from penstock_contract.termination import Reason as Termination
 from penstock_operator.core import names
+from penstock_operator.core.deployment_scale import HOPELESS, autoscaler_of, needed, scale_of
 from penstock_operator.core.deployment_state import Observed, Revision, RevisionPhase
 from penstock_operator.core.deployment_status import deployment_status, status_events
 from penstock_operator.core.difference import differs
 from penstock_operator.core.manifests import revision as children
+from penstock_operator.core.manifests.autoscaler import autoscaler
 from penstock_operator.core.manifests.endpoint import (
     Target,
     ToRevision,
@@ -20,26 +22,11 @@ from penstock_operator.core.manifests.serving_access import network_policy, serv
 from penstock_operator.core.manifests.serving_pod import serving_pod_template
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, kind_of, ref_of
 from penstock_operator.core.plan import Apply, Delete, Plan, Write
-from penstock_operator.core.pod_state import OUT_OF_MEMORY, Trouble
+from penstock_operator.core.pod_state import Trouble
 from penstock_operator.core.revisions import RevisionView
 
-#: What the content itself is guilty of. The content is pinned by its digest, so trying again cannot help and the
-#: pods are taken away. Everything else may be cured from outside (a file uploaded, a Secret made), so one pod stays
-#: and the kubelet tries again with its own backoff of up to five minutes.
-_HOPELESS = frozenset(
-    {
-        OUT_OF_MEMORY,
-        Termination.NOT_ONNX.value,
-        Termination.TOO_LARGE.value,
-        Termination.UNKNOWN_OPERATOR.value,
-        Termination.UNSAFE_EXTERNAL_DATA.value,
-        Termination.EXTERNAL_DATA_MISSING.value,
-        Termination.EXTERNAL_DATA_UNSUPPORTED.value,
-        Termination.LOAD_FAILED.value,
-    }
-)
 #: Reasons that the fetcher or the server gave by themselves; the others (scheduling, images) are the cluster's.
-_MODEL_TROUBLE = _HOPELESS | {reason.value for reason in Termination}
+_MODEL_TROUBLE = HOPELESS | {reason.value for reason in Termination}
 #: While something is wrong, look again even if no event comes.
 _TROUBLE_REQUEUE_SECONDS = 30.0
 
@@ -73,7 +60,7 @@ def _stable(observed: Observed, latest: str) -> str | None:
     if observed.traffic is not None and before is not None:
         return before  # a split governs: it moves traffic, not we
     view = observed.revisions.get(latest)
-    wanted = observed.spec.replicas
+    wanted = needed(observed, latest, stable=before)
     if view is not None and view.ready >= wanted > 0 and not _is_barred(observed, latest, before):
         return latest
     return before
@@ -120,6 +107,7 @@ def _decide(observed: Observed, name: str, *, latest: str, stable: str | None) -
             image=observed.image,
         )
     phase, reason, message = _phase(observed, name, view, latest=latest, stable=stable)
+    scale = scale_of(observed, name, phase, reason, stable=stable)
     return Revision(
         name=name,
         number=number,
@@ -131,7 +119,9 @@ def _decide(observed: Observed, name: str, *, latest: str, stable: str | None) -
         message=message,
         latest=name == latest,
         on_trial=_is_on_trial(observed, name, latest=latest, stable=stable),
-        replicas=_replicas(observed, phase, reason),
+        replicas=scale.replicas,
+        least=scale.least,
+        autoscaled=scale.autoscaled,
     )
 
 
@@ -148,9 +138,11 @@ def _phase(
 ) -> tuple[RevisionPhase, str, str]:
     trouble = view.trouble if view else None
     words = (trouble.reason, trouble.message) if trouble else ("", "")
-    traffic = observed.traffic
+    if name in observed.retired and (view is not None or name == latest):
+        return RevisionPhase.WITHDRAWN, "Retired", observed.retired[name]
+    traffic, wanted = observed.traffic, needed(observed, name, stable=stable)
     if name == stable or name in observed.usage.in_use:
-        complete = view is not None and view.ready >= observed.spec.replicas
+        complete = view is not None and view.ready >= wanted
         return (RevisionPhase.SERVING, "", "") if complete else (RevisionPhase.SERVING, *words)
     if traffic is not None and name in traffic.rejected:
         rejection = traffic.rejected[name]
@@ -161,7 +153,7 @@ def _phase(
         return RevisionPhase.REJECTED, before.get("reason", ""), before.get("message", "")
     if name != latest and name not in observed.usage.kept:
         return RevisionPhase.RETIRED, "", ""
-    if view is not None and view.ready >= observed.spec.replicas > 0:
+    if view is not None and view.ready >= wanted > 0:
         return RevisionPhase.READY, "", ""
     if trouble is not None and trouble.reason in _MODEL_TROUBLE and _is_final(trouble):
         return (RevisionPhase.FAILED, *words)
@@ -171,18 +163,7 @@ def _phase(
 
 
 def _is_final(trouble: Trouble) -> bool:
-    return trouble.permanent or trouble.reason not in _HOPELESS
-
-
-def _replicas(observed: Observed, phase: RevisionPhase, reason: str) -> int:
-    wanted = observed.spec.replicas
-    match phase:
-        case RevisionPhase.SERVING | RevisionPhase.READY | RevisionPhase.PENDING:
-            return wanted
-        case RevisionPhase.FAILED:
-            return 0 if reason in _HOPELESS else min(1, wanted)
-        case RevisionPhase.REJECTED | RevisionPhase.RETIRED:
-            return 0
+    return trouble.permanent or trouble.reason not in HOPELESS
 
 
 def _writes(observed: Observed, revisions: list[Revision], *, stable: str) -> Iterator[Write]:
@@ -207,18 +188,43 @@ def _writes(observed: Observed, revisions: list[Revision], *, stable: str) -> It
             desired.append(
                 children.deployment(owner, revision.name, pod_template=revision.template, replicas=revision.replicas)
             )
+        if revision.autoscaled and observed.spec.autoscaling is not None:
+            desired.append(autoscaler(owner, revision.name, spec=observed.spec.autoscaling, least=revision.least))
     # The endpoint moves before anything is scaled down in the same plan; pods go on answering while they drain.
     endpoint = endpoint_service(owner, _target(observed, revisions, stable))
     scaled_down = [item for item in desired if item["kind"] == "Deployment" and item["spec"]["replicas"] == 0]
     first = [item for item in desired if not any(item is other for other in scaled_down)]
+    yield from _released(observed, revisions)
+    autoscaled = {revision.name for revision in revisions if revision.autoscaled}
     for manifest in (*first, endpoint, *scaled_down):
         ref = ref_of(kind_of(manifest), manifest)
         if ref not in observed.foreign and differs(observed.children.get(ref), manifest):
             if manifest is endpoint:
                 yield endpoint_write(endpoint, observed.endpoint, observed.status.get("clusterIP"))
+            elif manifest["kind"] == "Deployment" and manifest["metadata"]["name"] in autoscaled:
+                yield Apply(manifest=_as_scaled(manifest, observed.children.get(ref)))
             else:
                 yield Apply(manifest=manifest)
     yield from _removals(observed, revisions)
+
+
+def _released(observed: Observed, revisions: list[Revision]) -> Iterator[Write]:
+    """Remove the autoscalers of what is the operator's to scale again, before it does."""
+    for revision in revisions:
+        if not revision.autoscaled and (live := autoscaler_of(observed, revision.name)):
+            yield Delete(ref=ref_of(Kind.HORIZONTAL_POD_AUTOSCALER, live), uid=live["metadata"]["uid"])
+
+
+def _as_scaled(deployment: Manifest, live: Manifest | None) -> Manifest:
+    """Return a Deployment that is refused where somebody has scaled it since it was seen.
+
+    Its ``replicas`` are the live ones. Left out, the API server would take them from a Deployment whose autoscaler has
+    not written any yet, and it would have one pod.
+    """
+    if live is None or live["spec"].get("replicas", 1) == 0:
+        return deployment
+    version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+    return {**deployment, "metadata": {**deployment["metadata"], **version}}
 
 
 def _target(observed: Observed, revisions: list[Revision], stable: str) -> Target:

@@ -39,6 +39,9 @@ class Kind(Enum):
     POD_DISRUPTION_BUDGET = Resource(
         group="policy", version="v1", plural="poddisruptionbudgets", kind="PodDisruptionBudget"
     )
+    HORIZONTAL_POD_AUTOSCALER = Resource(
+        group="autoscaling", version="v2", plural="horizontalpodautoscalers", kind="HorizontalPodAutoscaler"
+    )
     NETWORK_POLICY = Resource(group="networking.k8s.io", version="v1", plural="networkpolicies", kind="NetworkPolicy")
 
     @property

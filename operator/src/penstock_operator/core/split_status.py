@@ -1,7 +1,7 @@
 """The status of a TrafficSplit: where its traffic is, why, and what somebody has to do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from penstock_operator.api.v1alpha1.traffic_split import TrafficSplitSpec
@@ -48,6 +48,8 @@ class Report:
     command: Mapping[str, Any] | None = None
     commands: Sequence[Mapping[str, Any]] = ()
     """The last commands, newest first."""
+    least: Mapping[str, int] = field(default_factory=dict)
+    """Fewest pods that autoscalers must leave revisions."""
     shares: SampleRatio | None = None
     """Where requests really went at these weights; None where weights do not decide, or nothing is on trial."""
 
@@ -69,6 +71,7 @@ def split_status(report: Report, *, now: float) -> dict[str, Any]:
         "router": report.router,
         "clusterIP": report.address,
         "weights": [{"revision": name, "weight": weight} for name, weight in sorted(report.weights.items())] or None,
+        "minPods": [{"revision": name, "pods": pods} for name, pods in sorted(report.least.items())] or None,
         "analysis": list(report.analysis) or None,
         "evidence": dict(report.evidence or {}) or None,
         "verdict": report.verdict,

@@ -2,13 +2,15 @@
 
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
+from typing import Any
 
 from penstock_operator.api.v1alpha1.model_deployment import ModelDeploymentSpec
 from penstock_operator.api.v1alpha1.traffic_split import Candidate as CandidateSpec
 from penstock_operator.api.v1alpha1.traffic_split import Match, Stickiness, TrafficSplitSpec
 from penstock_operator.core import names
+from penstock_operator.core.autoscaling import Autoscaled, load_of
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.manifests.router import SPLIT_PORTS
 from penstock_operator.core.manifests.serving_pod import GRPC_PORT, HTTP_PORT
@@ -257,14 +259,27 @@ def _place(revision: str) -> int:
     return zlib.crc32(revision.encode()) % _ALL
 
 
-def revision_states(deployment: Manifest) -> dict[str, RevisionState]:
-    """Return how the revisions of a ModelDeployment are, as its status tells."""
-    wanted = deployment["spec"].get("replicas", 1)
+def revision_states(
+    deployment: Manifest, autoscalers: Mapping[str, Manifest] | None = None
+) -> dict[str, RevisionState]:
+    """Return how the revisions of a ModelDeployment are, as its status and their autoscalers tell."""
+    spec = deployment["spec"]
+    wanted = (spec.get("autoscaling") or {}).get("minReplicas") or spec.get("replicas", 1)
     return {
-        entry["name"]: RevisionState(
-            ready=entry.get("readyReplicas", 0),
-            wanted=wanted,
-            failure=f"{entry.get('reason')}: {entry.get('message')}" if entry.get("phase") == "Failed" else None,
-        )
+        entry["name"]: _revision_state(entry, wanted, (autoscalers or {}).get(entry["name"]))
         for entry in deployment.get("status", {}).get("revisions", ())
     }
+
+
+def _revision_state(entry: Mapping[str, Any], wanted: int, autoscaler: Manifest | None) -> RevisionState:
+    state = RevisionState(
+        ready=entry.get("readyReplicas", 0),
+        wanted=wanted,
+        failure=f"{entry.get('reason')}: {entry.get('message')}" if entry.get("phase") == "Failed" else None,
+    )
+    if autoscaler is None:
+        return state
+    told = autoscaler["spec"]
+    asked = entry.get("replicas", 0)
+    scaled = Autoscaled(asked=asked, most=told["maxReplicas"], load=load_of(autoscaler))
+    return replace(state, wanted=told.get("minReplicas", 1), scaled=scaled)

@@ -29,6 +29,8 @@ class TrafficView:
     """Its candidates."""
     takes_new_revisions: bool = True
     """Whether a new revision of its stable ModelDeployment becomes a candidate."""
+    least: Mapping[str, int] = field(default_factory=dict)
+    """Fewest pods that autoscalers may leave a revision."""
     rejected: dict[str, Rejection] = field(default_factory=dict)
     port: int | None = None
     programmed: bool = False
@@ -65,6 +67,7 @@ def traffic_view(split: Manifest) -> TrafficView:
         kept=frozenset(name for name in {*on_trial, *ways_back, status.get("stableRevision")} if name),
         on_trial=frozenset(on_trial),
         takes_new_revisions=_takes_new_revisions(spec),
+        least={entry["revision"]: entry.get("pods", 0) for entry in status.get("minPods", ())},
         rejected={
             entry["revision"]: Rejection(reason=entry.get("reason", ""), message=entry.get("message", ""))
             for entry in status.get("rejected", ())
@@ -87,6 +90,8 @@ class Usage:
 
     in_use: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
+    least: Mapping[str, int] = field(default_factory=dict)
+    """Fewest pods that autoscalers may leave a revision."""
 
 
 def usage_of(splits: Sequence[Manifest], view_of: Callable[[Manifest], TrafficView] = traffic_view) -> Usage:
@@ -95,4 +100,8 @@ def usage_of(splits: Sequence[Manifest], view_of: Callable[[Manifest], TrafficVi
     return Usage(
         in_use=frozenset().union(*(view.in_use for view in views)),
         kept=frozenset().union(*(view.kept for view in views)),
+        least={
+            name: max(view.least.get(name, 0) for view in views)
+            for name in {name for view in views for name in view.least}
+        },
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penstock_operator.core.autoscaling import Autoscaled
 from penstock_operator.core.judge.judgement import Verdict
 
 
@@ -12,7 +13,10 @@ class RevisionState:
 
     ready: int
     wanted: int
+    """Ready pods that make it complete."""
     failure: str | None = None
+    scaled: Autoscaled | None = None
+    """What its autoscaler says; None without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from penstock_operator.core.deployment_state import Observed
 from penstock_operator.core.manifests.serving_pod import ServingImage
 from penstock_operator.core.model_deployment import plan
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef, ref_of
+from penstock_operator.core.retirement import retirements
 from penstock_operator.core.revisions import revision_views
 from penstock_operator.core.traffic_view import governing_split, usage_of
 from penstock_operator.ports import Clock, Cluster, RequestRejected
@@ -23,6 +24,7 @@ _CHILDREN = (
     Kind.SERVICE,
     Kind.SERVICE_ACCOUNT,
     Kind.POD_DISRUPTION_BUDGET,
+    Kind.HORIZONTAL_POD_AUTOSCALER,
     Kind.NETWORK_POLICY,
 )
 
@@ -80,6 +82,7 @@ class ModelDeploymentReconciler:
             traffic=self._views.of(split) if split is not None else None,
             image=self._image,
             usage=usage_of(splits, self._views.of),
+            retired=retirements(self._cluster.list(Kind.DRIFT_POLICY, ref.namespace)),
         )
 
     async def _refuse(self, manifest: Manifest, reason: Reason, message: str) -> None:

@@ -94,6 +94,9 @@ def look_at(ref: ObjectRef, manifest: Manifest, cluster: Cluster) -> Look | Prob
     rollout = parse_rollout(manifest.get("status", {}))
     weights = {} if changes_router(manifest) else acknowledged_weights(manifest)
     concerned = deployments_of(spec, rollout, weights) & deployments.keys()
+    autoscalers = {
+        item["metadata"]["name"]: item for item in cluster.list(Kind.HORIZONTAL_POD_AUTOSCALER, ref.namespace)
+    }
     targets = {}
     for name in concerned:
         try:
@@ -108,7 +111,9 @@ def look_at(ref: ObjectRef, manifest: Manifest, cluster: Cluster) -> Look | Prob
         deployment=deployments[spec.stable.model_deployment],
         targets=targets,
         revisions={
-            revision: state for name in concerned for revision, state in revision_states(deployments[name]).items()
+            revision: state
+            for name in concerned
+            for revision, state in revision_states(deployments[name], autoscalers).items()
         },
         competition=competition(spec, deployments),
         policies=policy_views(spec, ref.name, cluster.list(Kind.DRIFT_POLICY, ref.namespace)),

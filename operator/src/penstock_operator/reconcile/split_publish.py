@@ -134,11 +134,22 @@ def _carried(look: Look, rollout: Rollout, now: float) -> dict[str, int]:
     """Return the weights of a rollout as far as ready pods can carry them."""
     if rollout.stable is None:
         return {}
-    decided_at = rollout.history[0].finished_at if rollout.history else now
     return within_capacity(
         rollout.weights,
         running=look.weights,
-        pods=Pods.seen(look.revisions, rollout.stable),
+        pods=Pods.seen(look.revisions, rollout.stable, look.weights),
         stable=rollout.stable,
-        waited_seconds=max(0.0, now - decided_at),
+        waited_seconds=_waited_seconds(look, rollout, now),
     )
+
+
+def _waited_seconds(look: Look, rollout: Rollout, now: float) -> float:
+    """Return since when stable is to have everything.
+
+    What an autoscaler brings up after its promotion is waited for: there is nothing wrong with what serves meanwhile.
+    """
+    state = look.revisions.get(rollout.stable or "")
+    last = rollout.history[0] if rollout.history else None
+    if last is None or (last.outcome == "Promoted" and state is not None and state.scaled is not None):
+        return 0.0
+    return max(0.0, now - last.finished_at)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock_operator.core.least_pods import least_pods
 from penstock_operator.core.names import served_model
 from penstock_operator.core.news import is_news
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
@@ -116,6 +117,7 @@ class Reporter:
                 command=turn.command,
                 commands=_commands(turn),
                 shares=turn.shares,
+                least=least_pods(rollout, tactics=look.tactics, states=look.revisions, running=weights),
             ),
             now=turn.now,
         )

@@ -235,7 +235,7 @@ def _unreadable(freeze: Freeze | None) -> Problem | None:
 def _world(look: Look, freeze: Freeze | None, now: float) -> World:
     """Return what is seen without asking the routers."""
     stable = look.rollout.stable
-    pods = Pods.seen(look.revisions, stable) if stable is not None else None
+    pods = Pods.seen(look.revisions, stable, look.weights) if stable is not None else None
     return World(
         now=now,
         wanted=look.competition.wanted,

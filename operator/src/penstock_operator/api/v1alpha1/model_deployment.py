@@ -108,11 +108,20 @@ class Pod(ApiModel):
     image_pull_secrets: list[LocalObject] = Field(default_factory=list)
 
 
+class Autoscaling(ApiModel):
+    """How many pods, by their load."""
+
+    min_replicas: int = 2
+    max_replicas: int
+    target_cpu_utilization: int = Field(default=70, alias="targetCPUUtilization")
+
+
 class ModelDeploymentSpec(ApiModel):
     """What a user asks for."""
 
     model: Model
     replicas: int = 2
+    autoscaling: Autoscaling | None = None
     serving: Serving = Serving()
     resources: Resources = Resources()
     pod: Pod = Pod()
