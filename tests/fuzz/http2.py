@@ -56,6 +56,7 @@ async def answered(pieces: Sequence[bytes]) -> tuple[Frames, bool]:
         await asyncio.sleep(0)
     assert not errors, errors
     assert calls.unfinished.kept_bytes == 0, "bytes of requests that are gone are still counted"
+    assert calls.untaken.kept_bytes == 0, "bytes of answers that nobody waits for are still counted"
     return _frames(bytes(pipe.written)), closed
 
 

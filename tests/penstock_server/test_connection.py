@@ -18,6 +18,7 @@ from tests.penstock_server import onnx_models
 from tests.penstock_server.conftest import Serve, Served, eventually
 
 from penstock_server import connection as connections
+from penstock_server import sockets
 from penstock_server.connection import Connection
 from penstock_server.lifecycle import Event
 
@@ -349,3 +350,25 @@ async def test_what_is_no_http_is_answered_in_json_and_cut(serve: Serve, connect
 
 def test_a_connection_is_aiohttps_connection_where_the_fast_way_is_not_taken() -> None:
     assert issubclass(Connection, RequestHandler)
+
+
+async def test_more_clients_than_there_is_room_for_are_cut_off_and_the_others_are_answered(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "CONNECTIONS_MAX", 2)
+    served = await serve(IDENTITY)
+    first, second = await connect(served), await connect(served)
+    for raw in (first, second):
+        await raw.send(request(message(1)))
+        assert await raw.value() == 1
+    third = await connect(served)
+    await third.send(request(message(2)))
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await third.answer()
+    first.writer.close()
+    connections = served.model_server._connections
+    assert connections is not None
+    await eventually(lambda: len(connections._open) == 1)
+    fourth = await connect(served)
+    await fourth.send(request(message(3)))
+    assert await fourth.value() == 3

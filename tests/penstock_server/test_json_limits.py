@@ -17,8 +17,10 @@ MILLION = 1_000_000
         (b"[" + b"{}," * MILLION + b"{}]", "more than 100000 objects"),
         (b"[" + b"[]," * MILLION + b"[]]", "more than 1000000 lists; send 'data' flat, or as binary data"),
         (b"{" + b",".join(b'"%d":0' % number for number in range(300_000)) + b"}", "more than 200000 named values"),
+        (b"[" + b'"ab",' * 2 * MILLION + b'"ab"]', "more than 1000000 texts; send 'data' as binary data"),
+        (b"[" + b"7," * 5 * MILLION + b"7]", "more than 4000000 values; send 'data' as binary data"),
     ],
-    ids=["objects", "lists", "members"],
+    ids=["objects", "lists", "members", "texts", "values"],
 )
 def test_more_structure_than_a_request_can_need_is_refused(body: bytes, message: str) -> None:
     started = time.process_time()

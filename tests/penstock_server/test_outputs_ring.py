@@ -11,6 +11,9 @@ from penstock_contract.outputs import VALUES_MAX, Output, parse
 from penstock_server.outputs_ring import OutputsRing
 from penstock_server.protocol import Array
 
+#: What anybody can find out who wants to.
+PAIR_OF_HASH_ZERO = "vUicdN"
+
 
 def note(ring: OutputsRing, pair: str, *outputs: Array, rows: int = 1, seconds: float = 0.001) -> None:
     names = [f"y{index}" for index in range(len(outputs))]
@@ -120,3 +123,21 @@ def test_a_pair_that_is_none_of_ours_is_not_kept() -> None:
     note(ring, "p" * 65, np.zeros(1))
     note(ring, "\udcff", np.zeros(1))
     assert told(ring) == []
+
+
+def test_who_sends_pairs_of_the_smallest_hash_does_not_make_it_blind_for_ever() -> None:
+    ring = OutputsRing(kept_max=100)
+    for _ in range(300):
+        note(ring, PAIR_OF_HASH_ZERO, np.zeros(1))
+    assert len(told(ring)) == 100
+    seq = ring.take(0).seq
+    for _ in range(40):
+        ring.take(seq)
+    note(ring, "p", np.zeros(1))
+    assert told(ring, seq) == ["p"]
+
+
+def test_a_reader_of_a_sample_that_has_never_been_takes_nothing_away() -> None:
+    ring = OutputsRing()
+    note(ring, "p", np.zeros(1))
+    assert told(ring, 10**17) == ["p"]

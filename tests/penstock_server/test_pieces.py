@@ -74,6 +74,7 @@ def connected() -> Connection:
     server = model_server.web_server(lambda *_, **__: None)
     assert isinstance(server, Connections)
     connection = server()
+    assert isinstance(connection, Connection)
     connection.connection_made(Pipe())
     return connection
 

@@ -113,7 +113,7 @@ def test_the_share_that_was_asked_for_is_logged(start: Start, sample: float, lea
 
 
 def test_what_a_slow_sink_cannot_take_is_dropped_and_counted(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction_log, "_WAITING_BYTES_MAX", 200)
+    monkeypatch.setattr(prediction_log, "_WAITING_BYTES_MAX", 2200)
     log, sink = start(hangs=True)
     for _ in range(1000):
         observe(log)
@@ -237,3 +237,15 @@ def test_what_the_store_refuses_is_said_without_the_secret(bucket: tuple[Path, P
     with pytest.raises(SinkFailed, match=r"s3://logs/fraud/m-1/.*SignatureDoesNotMatch") as failed:
         sink.write([b"{}\n"])
     assert "n0t-the-secret" not in str(failed.value)
+
+
+def test_small_requests_do_not_wait_by_the_million_for_a_sink_that_hangs(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "_WAITING_BYTES_MAX", 100_000)
+    log, _ = start(hangs=True)
+    for _ in range(1000):
+        observe(log)
+    # Some may have been taken to be written before the sink hung.
+    assert log.outcomes.dropped > 0
+    assert len(log._waiting) <= 100

@@ -198,6 +198,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(start: Start, save: Save) -> N
         running = start([save(IDENTITY), "--port", port, "--management-port", "0"])
         assert running.end() == 1
     assert running.said[-1].startswith(f"penstock-server: InvalidConfiguration: cannot listen on 127.0.0.1 port {port}")
+    assert running.said[-1].rstrip().endswith("; choose another with PENSTOCK_HTTP_PORT or --port")
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_runtimes_own_words(

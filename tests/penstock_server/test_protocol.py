@@ -113,6 +113,30 @@ def test_a_strange_tensor_is_decoded_or_refused(tensor: dict[str, Any]) -> None:
     assert decoded.inputs["x"].shape == tuple(tensor["shape"])
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"inputs": [{"name": "n" * 1_000_000}]},
+        {"inputs": [{**request()["inputs"][0], "datatype": "n" * 1_000_000}]},
+        {**request(), "outputs": [{"name": "\x01" * 1_000_000}]},
+        {**request(), "parameters": {"k" * 1_000_000: None}},
+        {**request(), "id": "i" * 1_000_000},
+    ],
+    ids=["input", "datatype", "output", "parameter", "id"],
+)
+def test_an_error_does_not_repeat_all_of_a_long_text(message: dict[str, Any]) -> None:
+    with pytest.raises(BadRequest) as caught:
+        decode(message)
+    assert len(str(caught.value)) < 2000
+    assert "1000000 characters" in str(caught.value)
+
+
+def test_a_datatype_in_very_many_lists_is_a_datatype_like_any_other_wrong_one() -> None:
+    body = json.dumps(request()).replace('"FP32"', "[" * 1000 + "]" * 1000).encode()
+    with pytest.raises(BadRequest, match="has datatype a list; the model expects"):
+        decode_request(body, (X,), (Y,))
+
+
 def test_a_request_is_read_whole() -> None:
     decoded = decode({**request(), "id": "ü-7", "outputs": [{"name": "z"}, {"name": "y"}], "parameters": {"a": 1}})
     assert decoded.id == "ü-7"

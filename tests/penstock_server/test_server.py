@@ -1,6 +1,7 @@
 """Start and stop in their order, where a process would be hard to catch at the right moment."""
 
 import asyncio
+import gc
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,7 @@ async def test_who_asks_twice_does_not_wait_for_a_long_run(save: Save) -> None:
     await asyncio.wait_for(running, 5)
     assert (await asked).status == 504
     assert events[-2:] == ["draining", "stopped"]
+    assert gc.get_freeze_count() == 0, "what is frozen is never freed, and others may live in this process"
 
 
 async def test_a_request_whose_body_is_on_its_way_when_the_drain_ends_is_answered(save: Save) -> None:

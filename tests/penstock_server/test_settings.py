@@ -41,10 +41,19 @@ def test_on_a_laptop_grpc_has_its_port_or_none(arguments: list[str], port: int) 
     assert read(["m.onnx", *arguments], {}).serving.grpc_port == port
 
 
-def test_a_port_of_grpc_that_is_none_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("given", ["none", "65536", "-1", "٣", "9" * 5000])
+@pytest.mark.parametrize(
+    ("option", "wanted"),
+    [
+        ("--port", "must be a port from 1 to 65535, or 0 for any free one, not "),
+        ("--management-port", "must be a port from 1 to 65535, or 0 for any free one, not "),
+        ("--grpc-port", "must be a port from 1 to 65535, 0 for any free one, or off, not "),
+    ],
+)
+def test_a_port_that_is_none_is_told(capsys: pytest.CaptureFixture[str], option: str, wanted: str, given: str) -> None:
     with pytest.raises(SystemExit):
-        read(["m.onnx", "--grpc-port", "none"], {})
-    assert "--grpc-port: must be a port, 0 for any free one, or off, not 'none'" in capsys.readouterr().err
+        read(["m.onnx", f"{option}={given}"], {})
+    assert f"{option}: {wanted}{given!r}" in capsys.readouterr().err
 
 
 def test_in_a_pod_the_environment_says_all() -> None:

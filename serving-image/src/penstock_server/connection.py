@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from penstock_server.http_server import KEEPALIVE_SECONDS, error_reply
 from penstock_server.pieces import Pieces
+from penstock_server.taking import Taking
 from penstock_server.unfinished_bodies import TooManyBodies, UnfinishedBodies
 
 #: A connection is cut when the headers of a request do not arrive within this time after its first byte.
@@ -29,6 +30,8 @@ _END_BYTES = len(_END)
 _RELIED_ON = ("_waiter", "_messages", "_force_close", "_close", "_next_keepalive_close_time")
 _UNKNOWN = -1
 _DIGITS_MAX = 18
+#: The parser repeats what it could not read.
+_DETAILS_LENGTH_MAX = 1000
 
 Reply = tuple[bytes, bytes]
 
@@ -50,6 +53,8 @@ class Exchange(Protocol):
     """Answers the plain requests of connections."""
 
     unfinished: UnfinishedBodies
+    #: Answers that clients do not take, over all connections.
+    untaken: UnfinishedBodies
 
     def plain_head(self, message: Any) -> PlainHead | None:
         """Return what matters of the headers, or None where aiohttp has to handle the request."""
@@ -105,6 +110,8 @@ class Connection(RequestHandler):
         "_held",
         "_missing",
         "_owner",
+        "_taker",
+        "_taking",
         "_timer",
         "old_from",
     )
@@ -122,6 +129,9 @@ class Connection(RequestHandler):
         self._body_head: PlainHead | None = None
         self._body = Pieces()
         self._timer: asyncio.TimerHandle | None = None
+        #: Who should take the answers: aiohttp forgets whom it has closed.
+        self._taker: asyncio.Transport | None = None
+        self._taking: Taking | None = None
         #: When it should end, by the loop's clock; whoever owns it says so.
         self.old_from = 0.0
 
@@ -151,11 +161,14 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Give the client its time for the first request."""
         super().connection_made(transport)
+        self._taker = self.transport
         self._timer = self._loop.call_later(HEAD_SECONDS_MAX, self._cut_head)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """End what was going on."""
         self._stop_timer()
+        self._stop_taking()
+        self._taker = None
         if self._answering is not None:
             self._answering.cancel()
         elif self._body_head is not None:
@@ -165,6 +178,22 @@ class Connection(RequestHandler):
             self._give_back(pieces)
             pieces.take()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Watch a client that does not take its answers: they stay here until it does."""
+        super().pause_writing()
+        if self._taker is not None:
+            self._taking = Taking(self._taker, self._exchange.untaken)
+
+    def resume_writing(self) -> None:
+        """Watch it no more."""
+        super().resume_writing()
+        self._stop_taking()
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.end()
+            self._taking = None
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -176,7 +205,8 @@ class Connection(RequestHandler):
             status = 431
         elif "content-encoding" in str(message or "").lower():
             status = 415
-        response = error_reply(status, f"this is not a request that can be read: {message or exc or 'internal error'}")
+        said = str(message or exc or "internal error")[:_DETAILS_LENGTH_MAX]
+        response = error_reply(status, f"this is not a request that can be read: {said}")
         response.force_close()
         return response
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
+from penstock_server import sockets
 from penstock_server.connection import Connection, Exchange, PlainHead
 from penstock_server.http_server import Handler
 from penstock_server.lifecycle import Lifecycle
+from penstock_server.sockets import TurnedAway
 
 _AGE_JITTER = 0.1
 #: What a client that has just connected needs to send its request, when the server is about to end.
@@ -42,8 +44,10 @@ class Connections(web.Server):
         self._gone.set()
         self._idle.set()
 
-    def __call__(self) -> Connection:
+    def __call__(self) -> Connection | TurnedAway:  # type: ignore[override]  # the loop takes any protocol
         """Return the protocol of a new connection."""
+        if len(self._open) >= sockets.CONNECTIONS_MAX:
+            return TurnedAway()
         options = {name: value for name, value in self._options.items() if name != "request_factory"}
         return Connection(self, self._exchange, self, self._heads, loop=self._loop, **options)
 

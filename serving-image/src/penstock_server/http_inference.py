@@ -19,6 +19,7 @@ from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
 from penstock_server.outputs_ring import OutputsRing
 from penstock_server.protocol import JSON_BYTES_HEADER, Array, InferRequest
+from penstock_server.protocol.json_tensors import shown
 from penstock_server.routes import Call, Route
 from penstock_server.unfinished_bodies import OVERLOADED, TooManyBodies, UnfinishedBodies
 from penstock_server.wire import Wire, headers
@@ -54,6 +55,7 @@ class HttpInference:
         #: The answers to requests that were copied.
         self.noted = OutputsRing()
         self.unfinished = UnfinishedBodies()
+        self.untaken = UnfinishedBodies()
 
     def serve_with(self, inference: Inference) -> None:
         """Answer from now on."""
@@ -209,9 +211,13 @@ async def read_body(
     request: web.BaseRequest, unfinished: UnfinishedBodies, *, bytes_max: int | None = None
 ) -> bytes | Answer:
     """Return the body, or the refusal where it is too large, too slow, damaged or in a coding that nobody knows."""
-    coding = request.headers.get("Content-Encoding", "identity").lower()
+    coding = ", ".join(request.headers.getall("Content-Encoding", ["identity"])).lower()
     if coding not in compression.CODINGS and coding != "identity":
-        return refusal(415, f"the body has Content-Encoding {coding!r}; send it with gzip, deflate or none")
+        return refusal(415, f"the body has Content-Encoding {shown(coding)}; send it with gzip, deflate or none")
+    transfer = request.headers.get("Transfer-Encoding", "chunked").lower()
+    if transfer != "chunked":
+        # aiohttp undoes the last coding only, and what was inside would be taken for the body.
+        return refusal(415, f"the body has Transfer-Encoding {shown(transfer)}; send it chunked or with its length")
     limit = BODY_BYTES_MAX if bytes_max is None else bytes_max
     if (request.content_length or 0) > limit:
         return refusal(413, f"the body is larger than {limit} bytes")

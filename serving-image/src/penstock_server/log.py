@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TextIO
 
+_LINE_END = "\n"
+
 
 class Log(Protocol):
     """Writes one line."""
@@ -28,10 +30,15 @@ def text_log(stream: TextIO | None = None) -> Log:
     """Return a log for a terminal."""
 
     def write(event: str, **fields: Any) -> None:
-        details = "  ".join(f"{key}={value}" for key, value in fields.items())
-        print(f"{event}  {details}".rstrip(), file=stream or sys.stderr, flush=True)
+        details = "  ".join(f"{key}={printable(str(value))}" for key, value in fields.items())
+        print(f"{printable(event, but=_LINE_END)}  {details}".rstrip(), file=stream or sys.stderr, flush=True)
 
     return write
+
+
+def printable(text: str, *, but: str = "") -> str:
+    """Return a text that cannot move the cursor, or look like a line of ours: it may be a stranger's."""
+    return "".join(one if one.isprintable() or one in but else one.encode("unicode_escape").decode() for one in text)
 
 
 def _timestamp(seconds: float) -> str:

@@ -63,15 +63,19 @@ class OutputsRing:
         self._seq += 1
         self._kept.append(_Noted(seq=self._seq, hash=hashed, pair=pair, seconds=seconds, outputs=row))
         while len(self._kept) > self._kept_max:
+            if self._below == 1:
+                # All of them are pairs of one hash, which nobody has who does not want to: never below nothing.
+                self._kept.popleft()
+                continue
             self._below //= 2
             self._kept = deque(noted for noted in self._kept if noted.hash < self._below)
 
     def take(self, after: int, boot_id: str = "") -> "Noted":
         """Return what was kept after a sample that the reader knows; what it knows is forgotten.
 
-        Who names another life of the pod knows nothing of this one.
+        Who names another life of the pod, or a sample that has never been, knows nothing of this one.
         """
-        if boot_id not in {"", self._boot_id}:
+        if boot_id not in {"", self._boot_id} or after > self._seq:
             after = 0
         while self._kept and self._kept[0].seq <= after:
             self._kept.popleft()

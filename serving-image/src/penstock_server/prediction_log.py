@@ -16,6 +16,8 @@ from penstock_server.protocol import Array, InferRequest, TensorSpec
 
 #: A request with more is not logged: one of them would push out a thousand others.
 _RECORD_BYTES_MAX = 1024 * 1024
+#: What a request takes besides its tensors, about: a million small ones would be a gigabyte.
+_REQUEST_BYTES = 1024
 #: What waits for being written is at most so much; more is dropped and counted.
 _WAITING_BYTES_MAX = 16 * 1024 * 1024
 #: Lines are written when there are so many bytes of them, or when the sink's time has come.
@@ -97,7 +99,7 @@ class PredictionLog:
         """Keep a share of the answered requests for writing; never waits, never raises."""
         if random.random() >= self._sample:  # noqa: S311 - not a secret
             return
-        size = sum(map(_size, request.inputs.values())) + sum(map(_size, outputs))
+        size = _REQUEST_BYTES + sum(map(_size, request.inputs.values())) + sum(map(_size, outputs))
         if size > _RECORD_BYTES_MAX:
             self.outcomes.too_large += 1
         elif self._offered_bytes + size - self._taken_bytes > _WAITING_BYTES_MAX:

@@ -20,7 +20,7 @@ from penstock_server.descriptions import Identity
 from penstock_server.grpc_service.port import GrpcPort
 from penstock_server.inference import Batching, Inference
 from penstock_server.lifecycle import Event, Lifecycle
-from penstock_server.log import Log
+from penstock_server.log import Log, printable
 from penstock_server.management import ManagementServer
 from penstock_server.memory_limit import tensor_bytes_max
 from penstock_server.metrics import Metrics
@@ -34,6 +34,8 @@ from penstock_server.sockets import listening_socket
 _WARM_UP_SECONDS_MAX = 30.0
 #: On top of the request timeout: what a request that was just accepted needs besides its run.
 _SHUTDOWN_SLACK_SECONDS = 1.0
+#: On the command line a setting has another name.
+_OPTIONS = {"HTTP_PORT": "--port", "MANAGEMENT_PORT": "--management-port"}
 
 
 class CannotServe(Exception):  # noqa: N818 - an outcome
@@ -97,9 +99,11 @@ class Server:
             loop.add_signal_handler(number, self._ask_to_stop)
         self._observe()
         serving = self._serving
-        management = await self._listen(self._management.web_server(self._log), serving.management_port)
+        management = await self._listen(
+            self._management.web_server(self._log), serving.management_port, "MANAGEMENT_PORT"
+        )
         try:
-            public = await self._listen(self._model_server.web_server(self._log), serving.http_port)
+            public = await self._listen(self._model_server.web_server(self._log), serving.http_port, "HTTP_PORT")
             self._grpc.open()
             try:
                 await self._serve(public, management)
@@ -127,6 +131,8 @@ class Server:
             await self._live()
             await self._drain(public, inference)
         finally:
+            # Who runs several servers in one process, as tests do, would keep all of them.
+            gc.unfreeze()
             inference.close()
             if self._observation is not None:
                 await asyncio.to_thread(self._observation.close)
@@ -254,7 +260,7 @@ class Server:
         )
         self._metrics.info(server_version=_version(), onnxruntime_version=ORT_VERSION)
 
-    async def _listen(self, server: web.Server, port: int) -> _Listener:
+    async def _listen(self, server: web.Server, port: int, setting: str) -> _Listener:
         runner = web.ServerRunner(
             server, shutdown_timeout=self._serving.request_timeout_seconds + _SHUTDOWN_SLACK_SECONDS
         )
@@ -264,7 +270,10 @@ class Server:
         except OSError as error:
             where = f"{self._settings.host or 'all interfaces'} port {port}"
             raise CannotServe(
-                Reason.INVALID_CONFIGURATION, f"cannot listen on {where}: {error.strerror or error}", permanent=False
+                Reason.INVALID_CONFIGURATION,
+                f"cannot listen on {where}: {error.strerror or error}; choose another with PENSTOCK_{setting} or "
+                f"{_OPTIONS[setting]}",
+                permanent=False,
             ) from error
         await web.SockSite(runner, listening, backlog=1024).start()
         return _Listener(runner=runner, port=listening.getsockname()[1])
@@ -278,8 +287,8 @@ class Server:
         base = f"http://{_for_url(self._settings.host)}:{public.port}"
         url = f"{base}/v2/models/{serving.model_name}/infer"
         self._log(f"{serving.model_name} is served at {url}")
-        self._log("  in:   " + ", ".join(f"{spec.name} {spec}" for spec in session.inputs))
-        self._log("  out:  " + ", ".join(f"{spec.name} {spec}" for spec in session.outputs))
+        self._log("  in:   " + ", ".join(f"{printable(spec.name)} {spec}" for spec in session.inputs))
+        self._log("  out:  " + ", ".join(f"{printable(spec.name)} {spec}" for spec in session.outputs))
         self._log(f"  docs: {base}{openapi.PAGE_PATH}")
         if self._grpc.number is not None:
             self._log(f"  gRPC: {_for_url(self._settings.host)}:{self._grpc.number}")

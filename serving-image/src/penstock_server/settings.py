@@ -11,6 +11,7 @@ from penstock_contract.termination import TERMINATION_LOG, TERMINATION_LOG_VARIA
 
 _LAPTOP_TIMEOUT_SECONDS = 30.0
 _GRPC_PORT = 9000
+_PORT_MAX = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +75,19 @@ def _grpc_port(options: argparse.Namespace) -> int:
 def _port_or_off(text: str) -> int:
     if text == "off":
         return GRPC_OFF
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a port, 0 for any free one, or off, not {text!r}")
+    if not _is_port(text):
+        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, 0 for any free one, or off, not {text!r}")
     return int(text)
+
+
+def _port(text: str) -> int:
+    if not _is_port(text):
+        raise argparse.ArgumentTypeError(f"must be a port from 1 to 65535, or 0 for any free one, not {text!r}")
+    return int(text)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= len(str(_PORT_MAX)) and int(text) <= _PORT_MAX
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -90,9 +101,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", help="model version in URLs and answers (default: none)")
     parser.add_argument("--profile", help="reference profile to count against (default: profile.json beside the model)")
     parser.add_argument("--host", help="address to listen on (default: 127.0.0.1, in a pod all interfaces)")
-    parser.add_argument("--port", type=int, default=8080, help="port of the protocol, 0: any free one (default: 8080)")
     parser.add_argument(
-        "--management-port", type=int, default=8081, help="port of probes and metrics, 0: any free one (default: 8081)"
+        "--port", type=_port, default=8080, help="port of the protocol, 0: any free one (default: 8080)"
+    )
+    parser.add_argument(
+        "--management-port",
+        type=_port,
+        default=8081,
+        help="port of probes and metrics, 0: any free one (default: 8081)",
     )
     parser.add_argument(
         "--grpc-port",

@@ -1,7 +1,21 @@
-"""Sockets that listen."""
+"""Sockets that listen, and how many clients they take."""
 
+import asyncio
 import contextlib
 import socket
+from typing import cast
+
+#: Of each port. A connection takes some ten kilobytes, whatever it says; more of them than this nobody means well.
+CONNECTIONS_MAX = 8192
+
+
+class TurnedAway(asyncio.Protocol):
+    """A client for whom there is no room: cut off at once, so that it tries another pod."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Cut it off."""
+        # uvloop's transports are none of asyncio's classes.
+        cast("asyncio.Transport", transport).abort()
 
 
 def listening_socket(host: str | None, port: int) -> socket.socket:

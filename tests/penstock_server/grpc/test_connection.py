@@ -24,6 +24,7 @@ from penstock_server.grpc_service.http2.frames import (
     Kind,
     Setting,
 )
+from penstock_server.unfinished_bodies import UnfinishedBodies
 
 OK = "0"
 
@@ -251,6 +252,55 @@ async def test_a_call_that_is_reset_while_its_answer_waits_is_forgotten() -> Non
     peer.frames()
     peer.send(frames.settings({Setting.INITIAL_WINDOW_SIZE: 100}), peer.call(3, b"next"))
     assert peer.outcome()[2] == b"next"
+
+
+async def test_of_many_settings_of_one_window_the_last_holds_and_very_many_are_none() -> None:
+    peer = Peer().greet()
+    sizes = b"".join(SETTING.pack(Setting.INITIAL_WINDOW_SIZE, size) for size in range(60))
+    peer.send(frames.frame(Kind.SETTINGS, 0, 0, sizes), peer.call(1, b"x" * 100))
+    assert [len(payload) for kind, _, _, payload in peer.frames() if kind is Kind.DATA] == [59]
+    peer.send(frames.frame(Kind.SETTINGS, 0, 0, sizes * 2))
+    assert peer.broken() == (Code.ENHANCE_YOUR_CALM, "more than 64 settings")
+
+
+async def test_answers_that_wait_for_a_window_are_counted_until_they_are_sent_or_forgotten() -> None:
+    peer = Peer()
+    untaken = peer.calls.untaken
+    peer.send(PREFACE, frames.settings({Setting.INITIAL_WINDOW_SIZE: 10}))
+    peer.send(peer.call(1, b"x" * 100), peer.call(3, b"y" * 100))
+    assert untaken.kept_bytes == 2 * 95
+    peer.send(frames.window_update(1, 20))
+    assert untaken.kept_bytes == 75 + 95
+    peer.send(frames.window_update(1, 1000))
+    assert untaken.kept_bytes == 95
+    peer.send(frames.reset(3, Code.CANCEL))
+    assert untaken.kept_bytes == 0
+    peer.send(peer.call(5, b"z" * 100))
+    peer.connection.connection_lost(None)
+    assert untaken.kept_bytes == 0
+
+
+async def test_who_asks_on_and_on_and_takes_no_answer_is_cut_off_before_memory_is_full() -> None:
+    asked = 0
+
+    async def large(conversation: Conversation) -> None:
+        nonlocal asked
+        while await conversation.receive() is not None:
+            asked += 1
+            conversation.send(bytes(10_000))
+
+    peer = Peer(streaming={"/s/Large": large})
+    peer.calls.untaken = peer.connection._out._untaken = UnfinishedBodies(1_000_000)
+    peer.send(PREFACE, frames.settings({Setting.INITIAL_WINDOW_SIZE: 0}), head(1, peer.headers("/s/Large")))
+    for _ in range(300):
+        peer.send(data(1, prefixed(b"more"), 0))
+        await asyncio.sleep(0)
+        if peer.transport.aborted:
+            break
+    assert peer.transport.aborted
+    assert asked <= 101
+    peer.connection.connection_lost(None)
+    assert peer.calls.untaken.kept_bytes == 0
 
 
 async def test_what_is_received_is_given_back_to_the_window_of_the_connection() -> None:

@@ -1,5 +1,6 @@
 """penstock-profile: what it writes, and what it says about data that do not fit."""
 
+import io
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +22,12 @@ RANDOM = np.random.default_rng(2)
 NUMBERS = {name: RANDOM.normal(size=400) for name in ("a", "b")}
 
 Run = Callable[..., Profile]
+
+
+def one_array() -> bytes:
+    written = io.BytesIO()
+    np.save(written, np.zeros(3))
+    return written.getvalue()
 
 
 @pytest.fixture
@@ -264,6 +271,8 @@ def test_data_that_do_not_fit_are_refused_with_the_reason(
         ("rows.parquet", b"PAR1", "cannot be read"),
         ("rows.csv", b"a,a\n1,2\n", "several columns are named 'a'"),
         ("rows.npz", b"no", "cannot be read"),
+        ("rows.npz", b"PK\x03\x04 and so on", "cannot be read"),
+        ("rows.npz", one_array(), "it holds one array without a name; write it with numpy.savez"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(

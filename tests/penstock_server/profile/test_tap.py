@@ -244,3 +244,38 @@ def test_texts_are_never_packed() -> None:
     one.observe(asked({"w": np.array([["a"]], dtype=object)}, ()), [])
     ((request, _),) = take(one)
     assert request.inputs["w"][0, 0] == "a"
+
+
+WORD = TensorSpec(name="word", datatype="BYTES", shape=(-1, 1))
+OPEN = TensorSpec(name="open", datatype="FP32", shape=(-1, -1))
+
+
+def test_texts_wait_by_their_length_and_not_by_their_rows() -> None:
+    one = tap(tensors=Tensors.of([WORD], [Y]))
+    text = np.array([["a" * 3_000_000]], np.object_)
+    for _ in range(20):
+        one.observe(asked({"word": text}, name="id"), [np.zeros((1, 1), np.float32)])
+    assert one.dropped_rows == 15
+    assert len(take(one)) == 5
+    one.observe(asked({"word": text}, name="id"), [np.zeros((1, 1), np.float32)])
+    assert len(take(one)) == 1
+
+
+def test_outputs_of_a_width_that_nobody_knows_wait_by_their_size() -> None:
+    one = tap(tensors=Tensors.of([X], [OPEN]))
+    wide = np.zeros((1, 1_000_000), np.float32)
+    for _ in range(20):
+        one.observe(asked({"x": np.zeros((1, 3), np.float32)}, outputs=["open"], name="id"), [wide])
+    assert len(take(one)) == 4
+    assert one.dropped_rows == 16
+
+
+def test_so_do_those_that_wait_as_bytes() -> None:
+    one = tap(tensors=Tensors.of([X], [OPEN]))
+    wide = np.zeros((1, 60_000), np.float32)
+    for _ in range(200):
+        one.observe(asked({"x": np.zeros((1, 3), np.float32)}, outputs=["open"]), [wide])
+    packed, whole = one.take(1000, 10_000)
+    assert len(packed) == (16 << 20) // (60_003 * 4)
+    assert len(packed) + len(whole) + one.dropped_rows == 200
+    assert len(whole) == len(packed)

@@ -5,6 +5,7 @@ import contextlib
 import socket
 from typing import Self
 
+from penstock_server import sockets
 from penstock_server.grpc_service import reflection
 from penstock_server.grpc_service.health import Health
 from penstock_server.grpc_service.http2.calls import GrpcCalls
@@ -13,6 +14,7 @@ from penstock_server.grpc_service.http2.stream import Limits
 from penstock_server.grpc_service.service import InferenceService
 from penstock_server.http_inference import BODY_BYTES_MAX
 from penstock_server.http_server import ErrorLog
+from penstock_server.sockets import TurnedAway
 from penstock_server.unfinished_bodies import UnfinishedBodies
 
 #: Calls in one connection; with more, a client waits.
@@ -118,8 +120,10 @@ class GrpcListener:
         if self._server is not None:
             self._server.close()
 
-    def connection(self) -> Connection:
+    def connection(self) -> Connection | TurnedAway:
         """Return the protocol of a new connection."""
+        if len(self._connections) >= sockets.CONNECTIONS_MAX:
+            return TurnedAway()
         connection = Connection(self._calls, self._limits, self._connections.discard)
         self._connections.add(connection)
         return connection

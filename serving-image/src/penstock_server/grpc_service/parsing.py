@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from penstock_server.grpc_service.http2.call import Bytes
+from penstock_server.grpc_service.message_limits import FIELDS_MAX, check_fields, too_many_fields, varint
 from penstock_server.grpc_service.messages import ModelInferRequest
 from penstock_server.grpc_service.status import Refused
 from penstock_server.refusal import Refusal
@@ -14,7 +15,6 @@ from penstock_server.refusal import Refusal
 _LARGE = 1 << 14
 _RAW_INPUT_CONTENTS = 7
 _DELIMITED = 2
-_VARINT_BYTES_MAX = 10
 
 
 def parse_request(body: Bytes) -> tuple[Any, Sequence[Bytes]]:
@@ -23,6 +23,7 @@ def parse_request(body: Bytes) -> tuple[Any, Sequence[Bytes]]:
         message = parse(ModelInferRequest, body)
         return message, message.raw_input_contents
     rest, raw = _without_raw(memoryview(body))
+    check_fields(rest)
     message = parse(ModelInferRequest, rest)
     # What could not be understood is in the rest, and so may be raw tensors.
     return message, [*raw, *message.raw_input_contents]
@@ -35,10 +36,10 @@ def _without_raw(body: memoryview) -> tuple[bytes, list[memoryview]]:
     position = 0
     try:
         while position < len(body):
-            tag, start = _varint(body, position)
+            tag, start = varint(body, position)
             if tag & 7 != _DELIMITED:
                 break
-            size, start = _varint(body, start)
+            size, start = varint(body, start)
             end = start + size
             if end > len(body):
                 break
@@ -47,21 +48,14 @@ def _without_raw(body: memoryview) -> tuple[bytes, list[memoryview]]:
             else:
                 rest.append(body[position:end])
             position = end
+            if len(raw) + len(rest) > FIELDS_MAX:
+                raise too_many_fields()
     except (IndexError, OverflowError):
         pass
     rest.append(body[position:])
+    if 2 * sum(map(len, raw)) < len(body):
+        raw = [memoryview(bytes(one)) for one in raw]  # they may be kept for a while, and would keep all of the body
     return b"".join(rest), raw
-
-
-def _varint(body: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 7 * _VARINT_BYTES_MAX, 7):
-        octet = body[position]
-        position += 1
-        value |= (octet & 127) << shift
-        if octet < 128:  # noqa: PLR2004 - the highest bit says that more follow
-            return value, position
-    raise OverflowError
 
 
 def parse(kind: Any, body: Bytes) -> Any:

@@ -6,6 +6,7 @@ from penstock_server.grpc_service.http2.call import Conversation, Streaming
 from penstock_server.grpc_service.messages import HEALTH, POOL, REFLECTIONS, SERVICE, calls_of
 from penstock_server.grpc_service.parsing import parse
 from penstock_server.grpc_service.status import Status
+from penstock_server.protocol.json_tensors import shown
 
 _SERVICES = (SERVICE, HEALTH, *REFLECTIONS)
 
@@ -46,7 +47,7 @@ def _answer(request: Any) -> dict[str, Any]:
             case _:
                 return _error(Status.NOT_FOUND, "there are no extensions" if kind else "nothing is asked")
     except KeyError:
-        return _error(Status.NOT_FOUND, f"there is no {getattr(request, kind)!r}")
+        return _error(Status.NOT_FOUND, f"there is no {shown(getattr(request, kind))}")
 
 
 def _file(file: Any) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from penstock_server.grpc_service.http2.call import Bytes
 from penstock_server.grpc_service.tensors import decode_contents
 from penstock_server.protocol import Array, BadRequest, InferRequest, RequestedOutput, TensorSpec
 from penstock_server.protocol.binary import decode_raw
+from penstock_server.protocol.json_tensors import shown
 from penstock_server.protocol.parameters import classes_wanted, seconds_wanted
 from penstock_server.protocol.request import decode_shape, rows_of
-from penstock_server.protocol.types import Parameter
+from penstock_server.protocol.types import ID_LENGTH_MAX, Parameter
 
 _SHAPES_KEPT = 256
 #: Triton's clients name memory that they share with their server; here there is none.
@@ -34,6 +35,8 @@ class MessageDecoder:
         parameter of the request may be shorter.
         """
         parameters = _parameters(message.parameters, "the request") if message.parameters else {}
+        if len(message.id) > ID_LENGTH_MAX:
+            raise BadRequest(f"'id' has {len(message.id)} characters; send at most {ID_LENGTH_MAX}")
         arrays = self._decode_inputs(message.inputs, message.raw_input_contents if raw is None else raw)
         return InferRequest(
             id=message.id or None,
@@ -58,7 +61,7 @@ class MessageDecoder:
             if spec is None:
                 if not name:
                     raise BadRequest(f"inputs[{position}] has no 'name'")
-                raise BadRequest(f"the model has no input {name!r}; it has {_listed(specs)}")
+                raise BadRequest(f"the model has no input {shown(name)}; it has {_listed(specs)}")
             if name in arrays:
                 raise BadRequest(f"input {name!r} is given twice")
             arrays[name] = self._decode_tensor(tensor, spec, raw[position] if raw else None)
@@ -72,7 +75,7 @@ class MessageDecoder:
         if tensor.parameters:
             _parameters(tensor.parameters, where)
         if tensor.datatype != spec.datatype:
-            said = f"datatype {tensor.datatype!r}" if tensor.datatype else "no datatype"
+            said = f"datatype {shown(tensor.datatype)}" if tensor.datatype else "no datatype"
             raise BadRequest(f"{where} has {said}; the model expects {spec}")
         shape = tuple(tensor.shape)
         if (spec.name, shape) not in self._shapes:
@@ -93,7 +96,7 @@ class MessageDecoder:
             if not name:
                 raise BadRequest(f"outputs[{position}] has no 'name'")
             if name not in self._outputs:
-                raise BadRequest(f"the model has no output {name!r}; it has {_listed(self._outputs)}")
+                raise BadRequest(f"the model has no output {shown(name)}; it has {_listed(self._outputs)}")
             if name in outputs:
                 raise BadRequest(f"output {name!r} is asked for twice")
             where = f"output {name!r}"
@@ -107,7 +110,7 @@ def _parameters(wire: Mapping[str, Any], where: str) -> dict[str, Parameter]:
     for name, value in wire.items():
         choice = value.WhichOneof("parameter_choice")
         if choice is None:
-            raise BadRequest(f"parameter {name!r} of {where} has no value")
+            raise BadRequest(f"parameter {shown(name)} of {where} has no value")
         parameters[name] = getattr(value, choice)
     if _SHARED_MEMORY in parameters:
         raise BadRequest(f"{where}: this server shares no memory with its clients; send the elements in the message")

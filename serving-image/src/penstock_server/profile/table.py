@@ -1,5 +1,7 @@
 """Reads rows from parquet, csv and npz files."""
 
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,10 @@ from penstock_server.protocol import Array
 
 #: What reads files that are not numpy's own; an extra, because no server needs it.
 _ADVICE = "needs pyarrow: pip install 'penstock[server,profile]'"
+
+
+#: What numpy and the archive that it reads from say of damaged files, and of files of another kind.
+_DAMAGED = (ValueError, OSError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class UnusableData(ValueError):  # noqa: N818 - it says what is wrong with the file
@@ -56,14 +62,21 @@ def read(path: Path) -> Table:
 
 def _read_npz(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError) as error:
+        with path.open("rb") as opened:  # numpy leaves a damaged archive open
+            arrays = _arrays(np.load(opened, allow_pickle=False))
+    except _DAMAGED as error:
         raise UnusableData(f"{path} cannot be read: {error}") from None
     for name, array in arrays.items():
         if array.ndim == 0:
             raise UnusableData(f"{path}: array {name!r} is a single value; its first dimension must count the rows")
     return {name: _plain(array) for name, array in arrays.items()}
+
+
+def _arrays(file: Any) -> dict[str, Array]:
+    if isinstance(file, np.ndarray):
+        raise ValueError("it holds one array without a name; write it with numpy.savez")  # noqa: TRY004 - of the file
+    with file:
+        return {name: file[name] for name in file.files}
 
 
 def _plain(array: Array) -> Array:

@@ -15,6 +15,10 @@ _BYTES_MAX = 4 * 1024 * 1024
 _ROWS_MIN, _ROWS_MAX = 512, 32_768
 #: A request that is kept whole takes about a kilobyte besides its rows.
 _REQUESTS_MAX = 8192
+#: Texts, and outputs whose width the model does not tell, may be of any size; those kept whole are bounded by this, or
+#: by what the model tells where that is more.
+_WHOLE_BYTES_MAX = 16 * 1024 * 1024
+_PACKED_MIN = 32
 #: So many requests, or half of the rows that may wait, are counted before their time. Each time holds up the requests
 #: of that moment for as long as it counts, and each costs as much as some fifty requests before it counts the first.
 ENOUGH_REQUESTS = 256
@@ -57,12 +61,15 @@ class Tap:
         #: What packed rows hold, as the first of them has shown.
         self.packing: Packing | None = None
         self._row_size = -1
-        self._packed_max = min(self.rows_max, _REQUESTS_MAX)
-        self._enough_packed = min(ENOUGH_REQUESTS, self._packed_max // 2 + 1) - 1
+        self._packed_max = self._enough_packed = 0
+        self._pack_at_most(min(self.rows_max, _REQUESTS_MAX))
         # Each is written by one side alone, so that neither needs a lock.
         self._offered = 0
         self._taken = 0
         self._enough_rows = self.rows_max // 2
+        self._bytes_max = max(_WHOLE_BYTES_MAX, 2 * self.rows_max * tensors.row_bytes)
+        self._offered_bytes = 0
+        self._taken_bytes = 0
 
     def observe(self, request: InferRequest, outputs: Sequence[Array]) -> None:
         """Keep an answered request for counting; never waits, never raises."""
@@ -77,11 +84,19 @@ class Tap:
             return
         waiting = self._waiting
         pending = self._offered + rows - self._taken
-        if pending > self.rows_max or len(waiting) >= _REQUESTS_MAX:
+        size = _bytes_of((request, outputs))
+        too_much = self._offered_bytes + size - self._taken_bytes > self._bytes_max
+        if pending > self.rows_max or len(waiting) >= _REQUESTS_MAX or too_much:
             self._overflow(request, outputs)
             return
-        waiting.append((request, outputs) if self._whole else self._copied(request, outputs))
+        if self._whole:
+            waiting.append((request, outputs))
+        else:
+            copied = self._copied(request, outputs)
+            waiting.append(copied)
+            size = _bytes_of(copied)
         self._offered += rows
+        self._offered_bytes += size
         if (len(waiting) >= ENOUGH_REQUESTS or pending > self._enough_rows) and not self._told:
             self._told = True
             self.enough()
@@ -100,6 +115,7 @@ class Tap:
             one = self._waiting.popleft()
             answered.append(one)
             count += one[0].rows
+            self._taken_bytes += _bytes_of(one)
         self._taken += count
         return packed, answered
 
@@ -141,6 +157,12 @@ class Tap:
             self._packable = False  # it does not keep to its own description
         else:
             self._row_size = self.packing.size
+            # The model may not tell how wide its outputs are.
+            self._pack_at_most(min(self._packed_max, max(_WHOLE_BYTES_MAX // self._row_size, _PACKED_MIN)))
+
+    def _pack_at_most(self, requests: int) -> None:
+        self._packed_max = requests
+        self._enough_packed = min(ENOUGH_REQUESTS, requests // 2 + 1) - 1
 
     def _is_usual(self, outputs: tuple[RequestedOutput, ...]) -> bool:
         if tuple(output.name for output in outputs) != self._output_names:
@@ -154,8 +176,10 @@ class Tap:
         room = self._offered + 1 - self._taken <= self.rows_max and len(self._waiting) < _REQUESTS_MAX
         if rows > 1 and room:
             one = self._one_row(request, outputs, random.randrange(rows))  # noqa: S311 - not a secret
-            if one is not None:
+            size = 0 if one is None else _bytes_of(one)
+            if one is not None and self._offered_bytes + size - self._taken_bytes <= self._bytes_max:
                 self._offered += 1
+                self._offered_bytes += size
                 self._waiting.append(one)
                 rows -= 1
         self.dropped_rows += rows
@@ -188,6 +212,16 @@ class Tap:
                 kept.append((wanted, rows[row : row + 1].copy()))
         seen: Seen = _Copy(id=None, rows=1, inputs=inputs, outputs=tuple(wanted for wanted, _ in kept))
         return seen, [array for _, array in kept]
+
+
+def _bytes_of(answered: Answered) -> int:
+    """Return what keeping the arrays of a request keeps."""
+    request, outputs = answered
+    return sum(map(_array_bytes, request.inputs.values())) + sum(map(_array_bytes, outputs))
+
+
+def _array_bytes(array: Array) -> int:
+    return sum(map(len, array.ravel().tolist())) if array.dtype.kind == "O" else array.nbytes
 
 
 def _nobody() -> None:

@@ -6,31 +6,34 @@ from penstock_server.protocol.types import BadRequest
 
 #: Below, whatever the body holds is parsed in a few milliseconds, into a few megabytes.
 SMALL_BYTES_MAX = 1 << 18
-#: An object takes 20 to 100 times the memory of its two or three bytes, so 32 MB of them more than a pod has.
-_OBJECTS_MAX = 100_000
-_MEMBERS_MAX = 200_000
-#: Rows of nested data.
-_LISTS_MAX = 1_000_000
+#: A text takes 50 bytes besides its own.
+_TEXTS_MAX = 1_000_000
+_BINARY = "send 'data' as binary data"
+#: What there may be of each mark outside of texts. An object takes 20 to 100 times the memory of its two or three bytes,
+#: so 32 MB of them more than a pod has; lists are rows of nested data; a number takes 32 bytes and more.
+_LIMITS = (
+    (b"[", 1_000_000, "lists; send 'data' flat, or as binary data"),
+    (b"{", 100_000, "objects"),
+    (b":", 200_000, "named values"),
+    (b",", 4_000_000, f"values; {_BINARY}"),
+)
 #: Possessive, so that a quote without its other end is not tried from each of its backslashes.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 
 
 def check_structure(body: bytes) -> None:
     """Raise BadRequest for JSON that would need far more memory and time than its length and its values explain."""
-    if len(body) <= SMALL_BYTES_MAX or not _exceeding(body):
+    if len(body) <= SMALL_BYTES_MAX:
         return
-    # Texts may hold any number of brackets and colons.
-    exceeding = _exceeding(_STRING.sub(b'""', body))
-    if exceeding:
-        raise BadRequest(exceeding)
+    if body.count(b'"') - body.count(b'\\"') > 2 * _TEXTS_MAX:
+        raise BadRequest(f"the body has more than {_TEXTS_MAX} texts; {_BINARY}")
+    for mark, most, what in _LIMITS:
+        count = body.count(mark)
+        # Texts may hold any number of brackets and colons.
+        if count > most and count - _in_texts(body, mark) > most:
+            raise BadRequest(f"the body has more than {most} {what}")
 
 
-def _exceeding(body: bytes) -> str:
-    """Return what is too much, or an empty string."""
-    if body.count(b"[") > _LISTS_MAX:
-        return f"the body has more than {_LISTS_MAX} lists; send 'data' flat, or as binary data"
-    if body.count(b"{") > _OBJECTS_MAX:
-        return f"the body has more than {_OBJECTS_MAX} objects"
-    if body.count(b":") > _MEMBERS_MAX:
-        return f"the body has more than {_MEMBERS_MAX} named values"
-    return ""
+def _in_texts(body: bytes, mark: bytes) -> int:
+    # One after the other: a copy of the body without its texts is made of pieces that take more than all of it.
+    return sum(found[0].count(mark) for found in _STRING.finditer(body))

@@ -19,6 +19,7 @@ _JSON_TYPES: dict[type, str] = {
 }
 #: From here on, a float no longer says which whole number the client meant.
 _WHOLE_MAX = 2**53
+_SHOWN_MAX = 200
 
 
 def decode_data(data: Any, datatype: str, shape: tuple[int, ...], where: str) -> Array:
@@ -34,6 +35,16 @@ def decode_data(data: Any, datatype: str, shape: tuple[int, ...], where: str) ->
 def kind(value: Any) -> str:
     """Return what JSON calls a value of this type, with its article."""
     return _JSON_TYPES.get(type(value), "something else")
+
+
+def shown(value: Any) -> str:
+    """Return a stranger's value as an error tells it: the beginning of a long text, and of a list only that it is one.
+
+    An error is no longer than it has to be, and what is in a thousand lists cannot be written at all.
+    """
+    if type(value) is str:
+        return repr(value) if len(value) <= _SHOWN_MAX else f"{value[:_SHOWN_MAX]!r}… ({len(value)} characters)"
+    return kind(value) if isinstance(value, list | dict) else repr(value)
 
 
 def _flatten(data: Any, shape: tuple[int, ...], where: str) -> list[Any]:

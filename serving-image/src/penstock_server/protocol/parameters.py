@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from penstock_server.protocol.json_tensors import kind
+from penstock_server.protocol.json_tensors import kind, shown
 from penstock_server.protocol.types import BadRequest, Parameter, TensorSpec
 
 _NONE: Mapping[str, Parameter] = {}
@@ -19,7 +19,8 @@ def parameters_of(message: dict[str, Any], where: str) -> Mapping[str, Parameter
         raise BadRequest(f"'parameters' of {where} must be an object, not {kind(parameters)}")
     for key, value in parameters.items():
         if not isinstance(value, (str, int, float, bool)):
-            raise BadRequest(f"parameter {key!r} of {where} must be a string, number or boolean, not {kind(value)}")
+            said = f"parameter {shown(key)} of {where}"
+            raise BadRequest(f"{said} must be a string, number or boolean, not {kind(value)}")
     return parameters
 
 

@@ -8,11 +8,12 @@ import orjson
 
 from penstock_server.protocol.binary import decode_raw
 from penstock_server.protocol.json_limits import SMALL_BYTES_MAX, check_structure
-from penstock_server.protocol.json_tensors import decode_data, kind
+from penstock_server.protocol.json_tensors import decode_data, kind, shown
 from penstock_server.protocol.parameters import classes_wanted, flag, parameters_of, raw_bytes, seconds_wanted
 from penstock_server.protocol.plain import PlainTensors
 from penstock_server.protocol.types import (
     DTYPES,
+    ID_LENGTH_MAX,
     Array,
     BadRequest,
     InferRequest,
@@ -77,6 +78,8 @@ class RequestDecoder:
         text = body[:json_bytes]
         raw = memoryview(body)[json_bytes:]
         if json_bytes > _KNOWN_BYTES_MAX:
+            if json_bytes > len(raw):
+                raw = memoryview(bytes(raw))  # its arrays may be kept for a while, and would keep all of the body
             return self._decode_message(_parse_object(text), text, raw)
         known = self._known.get(text)
         if known is None or known.raw_bytes != len(raw):
@@ -116,6 +119,8 @@ class RequestDecoder:
         request_id = message.get("id")
         if request_id is not None and type(request_id) is not str:
             raise BadRequest(f"'id' must be a string, not {kind(request_id)}")
+        if request_id is not None and len(request_id) > ID_LENGTH_MAX:
+            raise BadRequest(f"'id' has {len(request_id)} characters; send at most {ID_LENGTH_MAX}")
         outputs, seconds = self._all[False], None
         parameters = parameters_of(message, "the request")
         if parameters:
@@ -158,7 +163,7 @@ class RequestDecoder:
                 raise BadRequest(f"inputs[{position}] has no 'name'")
             spec = specs.get(name)
             if spec is None:
-                raise BadRequest(f"the model has no input {name!r}; it has {_listed(specs)}")
+                raise BadRequest(f"the model has no input {shown(name)}; it has {_listed(specs)}")
             if name in arrays:
                 raise BadRequest(f"input {name!r} is given twice")
             arrays[name], raw = _decode_tensor(tensor, spec, raw)
@@ -181,7 +186,7 @@ class RequestDecoder:
             if not isinstance(name, str):
                 raise BadRequest(f"outputs[{position}] has no 'name'")
             if name not in self._outputs:
-                raise BadRequest(f"the model has no output {name!r}; it has {_listed(self._outputs)}")
+                raise BadRequest(f"the model has no output {shown(name)}; it has {_listed(self._outputs)}")
             if name in outputs:
                 raise BadRequest(f"output {name!r} is asked for twice")
             where = f"output {name!r}"
@@ -239,7 +244,7 @@ def _decode_tensor(tensor: dict[str, Any], spec: TensorSpec, raw: memoryview | N
     size = raw_bytes(parameters_of(tensor, where), where)
     datatype = tensor.get("datatype")
     if datatype != spec.datatype:
-        said = "no datatype" if datatype is None else f"datatype {datatype!r}"
+        said = "no datatype" if datatype is None else f"datatype {shown(datatype)}"
         raise BadRequest(f"{where} has {said}; the model expects {spec}")
     shape = decode_shape(tensor.get("shape"), spec, where)
     if size is None:

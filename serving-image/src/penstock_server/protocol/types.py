@@ -31,6 +31,9 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "BYTES": np.dtype(np.object_),
 }
 
+#: Ids are kept with what waits for being counted and logged.
+ID_LENGTH_MAX = 4096
+
 _NO_PARAMETERS: Mapping[str, Parameter] = MappingProxyType({})
 
 

@@ -64,6 +64,8 @@ class GrpcCalls:
         self._log = log
         self._known: dict[Headers, Asked] = {}
         self.unfinished = unfinished
+        #: Answers that clients do not take, over all connections.
+        self.untaken = UnfinishedBodies()
 
     def begin(self, stream: Stream, header_list: Headers) -> None:
         """Find out what a call asks; refuse it where there is no such thing."""

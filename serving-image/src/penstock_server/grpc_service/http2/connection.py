@@ -26,6 +26,7 @@ from penstock_server.grpc_service.http2.headers import HEADERS_SIZE_MAX, HeaderD
 from penstock_server.grpc_service.http2.outbox import Outbox
 from penstock_server.grpc_service.http2.stream import Calls, Limits, Stream
 from penstock_server.pieces import Pieces
+from penstock_server.taking import Taking
 from penstock_server.unfinished_bodies import OVERLOADED, TooManyBodies
 
 #: Larger than the default: a tensor of a megabyte in four frames instead of 64.
@@ -40,6 +41,8 @@ _PING_SIZE = 8
 #: Frames in a row that bring no call forward. A client that sends more of them keeps us busy with nothing.
 _IDLE_FRAMES_MAX = 1000
 _PASSED_OVER_MAX = 4096
+#: There are six.
+_SETTINGS_MAX = 64
 _PREFACE_SECONDS_MAX = 10.0
 #: After so long without a sign from a client we ask it; one that is gone still counts as a connection until then.
 _KEEPALIVE_SECONDS = 60.0
@@ -68,7 +71,8 @@ class Connection(asyncio.Protocol):
         #: The beginning of a frame whose end has not arrived, and how long it will be.
         self._rest = Pieces()
         self._awaited = 0
-        self._out = Outbox(self._finished)
+        self._out = Outbox(self._finished, calls.untaken)
+        self._taking: Taking | None = None
         self._reading = False
         self._prefaced = False
         self._headers = HeaderDecoder()
@@ -111,10 +115,12 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Forget all calls."""
         self._transport = None
+        self._stop_taking()
         self._calls.unfinished.give_back(self._rest.size)
         self._rest.take()
         streams, self._streams = self._streams, {}
         for stream in streams.values():
+            self._out.forget(stream)
             self._calls.abort(stream)
         self._lost(self)
 
@@ -126,11 +132,18 @@ class Connection(asyncio.Protocol):
         """Take no more requests while the client does not take its answers."""
         if self._transport is not None:
             self._transport.pause_reading()
+            self._taking = Taking(self._transport, self._calls.untaken)
 
     def resume_writing(self) -> None:
         """Go on."""
+        self._stop_taking()
         if self._transport is not None:
             self._transport.resume_reading()
+
+    def _stop_taking(self) -> None:
+        if self._taking is not None:
+            self._taking.end()
+            self._taking = None
 
     def data_received(self, data: bytes) -> None:
         """Read frames, and write what they gave rise to in one go."""
@@ -443,22 +456,28 @@ class Connection(asyncio.Protocol):
             raise ConnectionBroken(Code.FRAME_SIZE_ERROR, "damaged settings")
         if flags & ACK:
             return
+        if len(payload) > _SETTINGS_MAX * SETTING.size:
+            raise ConnectionBroken(Code.ENHANCE_YOUR_CALM, f"more than {_SETTINGS_MAX} settings")
+        window = self._out.stream_window
         for name, value in SETTING.iter_unpack(payload):
             if name == Setting.ENABLE_PUSH and value > 1:
                 raise ConnectionBroken(Code.PROTOCOL_ERROR, f"whether to push is 0 or 1, not {value}")
             if name == Setting.INITIAL_WINDOW_SIZE:
-                self._resize_windows(value)
+                if value > WINDOW_MAX:
+                    raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, f"a window of {value} bytes is too large")
+                window = value  # the last one holds: each changes all streams
             elif name == Setting.MAX_FRAME_SIZE:
                 if not frames.FRAME_SIZE_DEFAULT <= value <= frames.FRAME_SIZE_MAX:
                     raise ConnectionBroken(Code.PROTOCOL_ERROR, f"frames of {value} bytes are not possible")
                 self._out.frame_size = value
+        self._resize_windows(window)
         self._out.add(frames.frame(Kind.SETTINGS, ACK, 0))
         self._out.pump_all()
 
     def _resize_windows(self, value: int) -> None:
-        if value > WINDOW_MAX:
-            raise ConnectionBroken(Code.FLOW_CONTROL_ERROR, f"a window of {value} bytes is too large")
         change = value - self._out.stream_window
+        if not change:
+            return
         self._out.stream_window = value
         for stream in list(self._streams.values()):
             stream.window += change
@@ -513,6 +532,8 @@ class Connection(asyncio.Protocol):
         # While frames are read, what they give rise to is kept for one write.
         if not self._reading:
             self._out.flush(self._transport)
+        if self._out.overfull and self._transport is not None:
+            self._transport.abort()
 
 
 def _check_priority(number: int, payload: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from penstock_server.grpc_service.http2 import frames
 from penstock_server.grpc_service.http2.frames import END_HEADERS, END_STREAM, HEAD, WINDOW_MAX, Kind
 from penstock_server.grpc_service.http2.stream import Stream
+from penstock_server.unfinished_bodies import TooManyBodies, UnfinishedBodies
 
 #: From here on, several buffers are cheaper than one that they are copied into.
 _LARGE = 1 << 15
@@ -14,8 +15,11 @@ _LARGE = 1 << 15
 class Outbox:
     """Keeps what is to be sent until it is flushed; tells ``finished`` of streams whose answers are sent."""
 
-    def __init__(self, finished: Callable[[Stream], None]) -> None:
+    def __init__(self, finished: Callable[[Stream], None], untaken: UnfinishedBodies) -> None:
         self._finished = finished
+        self._untaken = untaken
+        #: Whether clients leave more here than there may be: then this connection should end.
+        self.overfull = False
         self._parts: list[bytes | memoryview] = []
         #: Bytes of large answers among the parts.
         self._size = 0
@@ -52,6 +56,7 @@ class Outbox:
         """Send a whole large answer without putting it together first."""
         self._parts.append(frames.frame(Kind.HEADERS, END_HEADERS, stream.id, head))
         stream.outgoing.extend(map(memoryview, parts))
+        stream.outgoing_bytes += sum(map(len, parts))
         self.finish(stream, trailers)
 
     def send(self, stream: Stream, head: bytes | None, data: bytes) -> None:
@@ -60,6 +65,7 @@ class Outbox:
             self._parts.append(frames.frame(Kind.HEADERS, END_HEADERS, stream.id, head))
         if data:
             stream.outgoing.append(memoryview(data))
+            stream.outgoing_bytes += len(data)
         self.pump(stream)
 
     def finish(self, stream: Stream, trailers: bytes) -> None:
@@ -70,6 +76,8 @@ class Outbox:
     def forget(self, stream: Stream) -> None:
         """Send nothing more of it."""
         self._blocked.pop(stream.id, None)
+        self._untaken.give_back(stream.kept)
+        stream.kept = 0
 
     def grow(self, increment: int) -> bool:
         """Widen the window of the connection; return whether it may be that wide."""
@@ -84,7 +92,11 @@ class Outbox:
     def pump_all(self) -> None:
         """Send what waits for a window, if there is one now."""
         for stream in list(self._blocked.values()):
-            self.pump(stream)
+            if self._window <= 0:
+                return
+            # A client may widen windows byte by byte: those that stay closed must cost next to nothing.
+            if stream.window > 0:
+                self.pump(stream)
 
     def pump(self, stream: Stream) -> None:
         """Send as much of the stream as both windows allow."""
@@ -94,22 +106,37 @@ class Outbox:
             size = min(len(data), self.frame_size, self._window, stream.window)
             if size <= 0:
                 self._blocked[stream.id] = stream
+                self._keep(stream)
                 return
             self._parts += (HEAD.pack(size >> 16, size & 0xFFFF, Kind.DATA, 0, stream.id), data[:size])
             self._size += size
             self._window -= size
+            stream.outgoing_bytes -= size
             stream.window -= size
             stream.moved = asyncio.get_running_loop().time()
             if size == len(data):
                 outgoing.popleft()
             else:
                 outgoing[0] = data[size:]
-        self._blocked.pop(stream.id, None)
+        self.forget(stream)
         trailers = stream.trailers
         if trailers is not None:
             kind, flags = (Kind.HEADERS, END_HEADERS | END_STREAM) if trailers else (Kind.DATA, END_STREAM)
             self._parts.append(frames.frame(kind, flags, stream.id, trailers))
             self._finished(stream)
+
+    def _keep(self, stream: Stream) -> None:
+        """Count what waits for a window."""
+        more = stream.outgoing_bytes - stream.kept
+        if more > 0:
+            try:
+                self._untaken.keep(more)
+            except TooManyBodies:
+                self.overfull = True
+                return
+        else:
+            self._untaken.give_back(-more)
+        stream.kept = stream.outgoing_bytes
 
     def flush(self, transport: asyncio.Transport | None) -> None:
         """Write what is ready, in one go."""

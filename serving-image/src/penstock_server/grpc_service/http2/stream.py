@@ -25,7 +25,19 @@ class Limits:
 class Stream:
     """A call as HTTP/2 sees it. ``call`` belongs to whoever answers it."""
 
-    __slots__ = ("call", "connection", "ended", "id", "moved", "outgoing", "started", "trailers", "window")
+    __slots__ = (
+        "call",
+        "connection",
+        "ended",
+        "id",
+        "kept",
+        "moved",
+        "outgoing",
+        "outgoing_bytes",
+        "started",
+        "trailers",
+        "window",
+    )
 
     def __init__(self, connection: "Connection", number: int, window: int, started: float) -> None:
         self.connection = connection
@@ -38,6 +50,9 @@ class Stream:
         self.ended = False
         self.call: Any = None
         self.outgoing: deque[memoryview] = deque()
+        self.outgoing_bytes = 0
+        #: What is counted of it among the answers that clients do not take.
+        self.kept = 0
         self.trailers: bytes | None = None
 
 
@@ -45,6 +60,8 @@ class Calls(Protocol):
     """Answers the calls of all connections."""
 
     unfinished: UnfinishedBodies
+    #: Answers that clients do not take, over all connections.
+    untaken: UnfinishedBodies
 
     def begin(self, stream: Stream, headers: Headers) -> None:
         """Take note of a new call."""
