@@ -8,6 +8,8 @@ from penstock_operator.api.duration import parse_duration
 from penstock_operator.api.v1alpha1.drift_policy import Metric as MetricSpec
 from penstock_operator.core.judge.counts import Reading, Tick
 from penstock_operator.core.judge.metrics import (
+    TOLERATED_ERRORS_RATIO,
+    TOLERATED_RATIO,
     DisagreementAgainstLimit,
     ErrorRateAgainstLimit,
     ErrorRateAgainstStable,
@@ -77,7 +79,7 @@ def _error_rate(spec: MetricSpec) -> Metric:
         return ErrorRateAgainstLimit(name=spec.name, limit=_share(spec.limit), critical=spec.critical)
     return ErrorRateAgainstStable(
         name=spec.name,
-        tolerate_ratio=spec.tolerate_ratio,
+        tolerate_ratio=TOLERATED_ERRORS_RATIO if spec.tolerate_ratio is None else spec.tolerate_ratio,
         tolerate_difference=spec.tolerate_difference,
         accept_ratio=spec.accept_ratio,
         accept_difference=spec.accept_difference,
@@ -96,7 +98,7 @@ def _latency(spec: MetricSpec) -> Metric:
     return LatencyAgainstStable(
         name=spec.name,
         quantile=spec.quantile,
-        tolerate_ratio=spec.tolerate_ratio,
+        tolerate_ratio=TOLERATED_RATIO if spec.tolerate_ratio is None else spec.tolerate_ratio,
         accept_ratio=spec.accept_ratio,
         critical=spec.critical,
     )
@@ -117,7 +119,7 @@ def _mean(spec: MetricSpec) -> MeanMetric:
         )
     return MeanAgainstStable(
         name=spec.name,
-        tolerate_ratio=_ratio(spec.tolerate_ratio, higher=higher),
+        tolerate_ratio=_ratio(TOLERATED_RATIO if spec.tolerate_ratio is None else spec.tolerate_ratio, higher=higher),
         accept_ratio=_ratio(spec.accept_ratio, higher=higher),
         higher_is_better=higher,
         asked=asked,

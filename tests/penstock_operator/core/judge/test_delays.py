@@ -49,10 +49,10 @@ def error_delays(
         pytest.param(STRICT, 60, 4, 6, id="fourfold errors at 60 requests in 6 ticks"),
         pytest.param(STRICT, 600, 4, 1, id="fourfold errors at 600 requests in 1 tick"),
         pytest.param(STRICT, 600, 2, 5, id="twofold errors at 600 requests in 5 ticks"),
-        pytest.param(DEFAULT, 60, 10, 3, id="with the default tolerance: tenfold at 60 in 3 ticks"),
-        pytest.param(DEFAULT, 60, 4, 8, id="with the default tolerance: fourfold at 60 in 8 ticks"),
-        pytest.param(DEFAULT, 600, 4, 2, id="with the default tolerance: fourfold at 600 in 2 ticks"),
-        pytest.param(DEFAULT, 600, 2, 8, id="with the default tolerance: twofold at 600 in 8 ticks"),
+        pytest.param(DEFAULT, 60, 10, 2, id="with the default tolerance: tenfold at 60 in 2 ticks"),
+        pytest.param(DEFAULT, 60, 4, 6, id="with the default tolerance: fourfold at 60 in 6 ticks"),
+        pytest.param(DEFAULT, 600, 4, 1, id="with the default tolerance: fourfold at 600 in 1 tick"),
+        pytest.param(DEFAULT, 600, 2, 5, id="with the default tolerance: twofold at 600 in 5 ticks"),
     ],
 )
 def test_a_candidate_with_more_errors_is_found(

@@ -23,7 +23,7 @@ def test_the_recursion_is_the_mixture_over_starting_times() -> None:
         (eprocess.unstarted_mass(start) - eprocess.unstarted_mass(start + 1)) * math.prod(factors[start:])
         for start in range(4)
     )
-    assert eprocess.restarting_evidence([logs], 4) == pytest.approx(mixture, rel=1e-4)
+    assert eprocess.restarting_evidence([logs], 4, weights=(1.0,)) == pytest.approx(mixture, rel=1e-4)
 
 
 def test_fair_factors_keep_the_mean_of_the_evidence_at_1() -> None:
@@ -32,7 +32,7 @@ def test_fair_factors_keep_the_mean_of_the_evidence_at_1() -> None:
         logs: tuple[float, ...] = ()
         for t, factor in enumerate(path):
             logs = eprocess.advance_with_restarts(logs, [math.log(factor)], t)
-        total += eprocess.restarting_evidence([logs], len(path)) / 2**8
+        total += eprocess.restarting_evidence([logs], len(path), weights=(1.0,)) / 2**8
     assert total == pytest.approx(1.0, abs=1e-5)
 
 
@@ -48,9 +48,15 @@ def test_capped_evidence_never_exceeds_the_uncapped_and_falls_quickly_after_a_lo
 
 def test_overwhelming_evidence_is_capped_for_display_instead_of_overflowing() -> None:
     logs = eprocess.advance_with_restarts((), [5000.0, -5000.0], 0)
-    assert eprocess.restarting_evidence([logs], 1) == eprocess.DISPLAY_MAX
+    assert eprocess.restarting_evidence([logs], 1, weights=(0.5, 0.5)) == eprocess.DISPLAY_MAX
 
 
 def test_without_a_tick_there_is_no_evidence_either_way() -> None:
-    assert eprocess.restarting_evidence((), 0) == 1.0
+    assert eprocess.restarting_evidence((), 0, weights=(1.0,)) == 1.0
     assert eprocess.capped_evidence(()) == 1.0
+
+
+def test_each_guess_counts_with_its_weight() -> None:
+    logs = (math.log(10.0), math.log(100.0))
+    assert eprocess.detector_evidence([logs], weights=(0.9, 0.1)) == pytest.approx(19.0)
+    assert eprocess.detector_evidence([logs, (0.0, 0.0)], weights=(0.9, 0.1)) == pytest.approx(10.0)

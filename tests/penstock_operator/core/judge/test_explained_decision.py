@@ -9,7 +9,7 @@ from penstock_operator.core.judge.counts import ArmCounts, Tick
 from penstock_operator.core.judge.decide import judge_tick
 from penstock_operator.core.judge.eprocess import unstarted_mass
 from penstock_operator.core.judge.judgement import Judgement
-from penstock_operator.core.judge.likelihood import WORSE_BY, Events
+from penstock_operator.core.judge.likelihood import WORSE_BY, WORSE_WEIGHTS, Events
 from penstock_operator.core.judge.metrics import ErrorRateAgainstStable
 from penstock_operator.core.judge.state import EvidenceState
 
@@ -46,7 +46,7 @@ def test_the_tables_hold_the_judges_factors_and_evidence() -> None:
     for rows in (bad, even):
         for (x1, n1, x0, n0, told), (_, judgement) in zip(rows, judged(rows), strict=True):
             logs = likelihood.log_worse_than_stable(
-                Events(n=n1, events=x1), Events(n=n0, events=x0), ratio=1.2, difference=0
+                Events(n=n1, events=x1), Events(n=n0, events=x0), ratio=METRIC.tolerate_ratio, difference=0
             )
             assert told == [f"{math.exp(log):.2f}" for log in logs] + [f"{judgement.evidence:.2f}"]
 
@@ -63,8 +63,16 @@ def test_the_money_of_each_guess_is_told() -> None:
     state, _ = judged(tables()[0])[-1]
     wealths = [math.exp(log) for log in state.against[0]]
     told = ", ".join(f"{wealth:.2f}" for wealth in wealths[:3])
-    assert f"{told} and {wealths[3]:.2f} now, in the mean {sum(wealths) / 4:.2f}" in " ".join(PAGE.split())
-    assert f"with the {unstarted_mass(3):.2f} that has not joined yet" in " ".join(PAGE.split())
+    played = sum(weight * wealth for weight, wealth in zip(WORSE_WEIGHTS, wealths, strict=True))
+    text = " ".join(PAGE.split())
+    assert f"{told} and {wealths[3]:.2f} now" in text
+    assert f"that is {played:.2f}. With the {unstarted_mass(3):.2f} that has not joined yet it is" in text
+
+
+def test_the_stakes_are_told() -> None:
+    first, second, third, fourth = (f"{weight:.0%}" for weight in WORSE_WEIGHTS)
+    told = f"{first} of its money on 1.25 times beyond what is tolerated, {second} on 2 times, {third} on 4 times"
+    assert f"{told} and {fourth} on 10 times" in " ".join(PAGE.split())
 
 
 def test_what_joins_when_is_told() -> None:
@@ -75,13 +83,13 @@ def test_what_joins_when_is_told() -> None:
 
 def test_the_tick_that_is_computed_by_hand_is_right() -> None:
     text = " ".join(PAGE.split())
-    a = 540 * 3 / (60 * 1.2 * 4 + 540)
-    r = 1 - 60 * 1.2 * a / 540
+    a = 540 * 3 / (60 * METRIC.tolerate_ratio * 4 + 540)
+    r = 1 - 60 * METRIC.tolerate_ratio * a / 540
     assert f"= {a:.3f} and R" in text
     assert f"= {r:.3f}. With 1 error" in text
     assert f"{1 + a:.3f} · {r:.3f}² = {(1 + a) * r * r:.2f}" in text
-    assert f"1.62 · 3.53 · 14.12 = {1.62 * 3.53 * 14.12:.0f}" in text
-    assert "The judge has 61," in text
+    assert f"1.71 · 3.89 · 15.57 = {1.71 * 3.89 * 15.57:.0f}" in text
+    assert "The judge has 94," in text
 
 
 def test_what_one_would_expect_is_right() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from penstock_operator.core.judge import eprocess
+from penstock_operator.core.judge.likelihood import WORSE_WEIGHTS
+from penstock_operator.core.judge.series import NO_SERIES
 from penstock_operator.core.judge.state import EvidenceState
 
 
@@ -25,11 +27,20 @@ def advance(state: EvidenceState, *, worse: Sequence[Sequence[float]], better: S
 
 def evidence_against(state: EvidenceState) -> float:
     """Return the evidence that the candidate is worse than tolerated; 1 means none either way, in steady state 0."""
+    if state.series != NO_SERIES:
+        return _evidence_of_a_mean(state)
     if state.steady:
-        return eprocess.detector_evidence(state.against)
-    return eprocess.restarting_evidence(state.against, state.ticks)
+        return eprocess.detector_evidence(state.against, weights=WORSE_WEIGHTS)
+    return eprocess.restarting_evidence(state.against, state.ticks, weights=WORSE_WEIGHTS)
 
 
 def evidence_for(state: EvidenceState) -> float:
     """Return the evidence that the candidate is good enough to promote; 1 means none either way."""
     return eprocess.capped_evidence(state.in_favour)
+
+
+def _evidence_of_a_mean(state: EvidenceState) -> float:
+    """Return the one number that a mean keeps: it is of all starts already, of those to come too."""
+    if not state.against:
+        return 0.0 if state.steady else 1.0
+    return eprocess.kept_evidence(state.against[0][0])

@@ -11,9 +11,9 @@ ACCEPTANCE_LIMIT = 20.0
 #: What people are shown at most; beyond it more digits say nothing.
 DISPLAY_MAX = 1e12
 
-#: How fast the mass of starting times is given out. At 0.3, 70% of it start with the first tick (it costs the search
-#: for a candidate that is bad from the beginning a factor 1.4), and after 1000 healthy ticks a start has 6e-6 of it.
-_START_SCALE = 0.3
+#: How fast the mass of starting times is given out. At 0.1, 87% of it start with the first tick (it costs the search
+#: for a candidate that is bad from the beginning a factor 1.15), and after 1000 healthy ticks a start has 2e-6 of it.
+_START_SCALE = 0.1
 #: Old evidence for a candidate is kept up to this many times what passes, so that it cannot outvote what comes later.
 _ACCEPTANCE_HEADROOM = 50.0
 #: What a detector shows at most. Healthy traffic brings it down from there below any limit within minutes.
@@ -27,7 +27,7 @@ def unstarted_mass(ticks: int) -> float:
     """Return the share of starting times later than the first ``ticks`` ticks; 1 at 0, falling towards 0.
 
     >>> [round(unstarted_mass(ticks), 3) for ticks in (0, 1, 60, 1000)]
-    [1.0, 0.302, 0.068, 0.042]
+    [1.0, 0.126, 0.024, 0.014]
     """
     return _START_SCALE / (_START_SCALE + math.log1p(ticks))
 
@@ -44,15 +44,13 @@ def advance_with_restarts(logs: Sequence[float], log_factors: Sequence[float], t
     return tuple(round(log + factor, _DIGITS) for log, factor in zip(started, log_factors, strict=True))
 
 
-def restarting_evidence(logs: Sequence[Sequence[float]], ticks: int) -> float:
+def restarting_evidence(logs: Sequence[Sequence[float]], ticks: int, *, weights: Sequence[float]) -> float:
     """Return the evidence: the mean wealth over all guesses of all ``logs``, plus the mass that has not started yet.
 
-    With several ``logs`` the tested hypothesis is that all of theirs are true.
+    ``weights``: how much is bet on each guess; they sum to 1. With several ``logs`` the tested hypothesis is that all
+    of theirs are true.
     """
-    wealths = [_bounded_exp(log) for guesses in logs for log in guesses]
-    if not wealths:
-        return 1.0
-    return min(DISPLAY_MAX, sum(wealths) / len(wealths) + unstarted_mass(ticks))
+    return min(DISPLAY_MAX, _mean_wealth(logs, weights) + unstarted_mass(ticks)) if logs else 1.0
 
 
 def advance_detector(logs: Sequence[float], log_factors: Sequence[float]) -> tuple[float, ...]:
@@ -68,10 +66,14 @@ def advance_detector(logs: Sequence[float], log_factors: Sequence[float]) -> tup
     return tuple(round(min(cap, log + factor), _DIGITS) for log, factor in zip(before, log_factors, strict=True))
 
 
-def detector_evidence(logs: Sequence[Sequence[float]]) -> float:
-    """Return the mean over all guesses of all ``logs``; 0 before the first tick."""
-    wealths = [_bounded_exp(log) for guesses in logs for log in guesses]
-    return min(DISPLAY_MAX, sum(wealths) / len(wealths)) if wealths else 0.0
+def detector_evidence(logs: Sequence[Sequence[float]], *, weights: Sequence[float]) -> float:
+    """Return the mean over all guesses of all ``logs``, weighted as above; 0 before the first tick."""
+    return min(DISPLAY_MAX, _mean_wealth(logs, weights)) if logs else 0.0
+
+
+def kept_evidence(log: float) -> float:
+    """Return evidence that is kept as one logarithm."""
+    return min(DISPLAY_MAX, _bounded_exp(log))
 
 
 def advance_capped(logs: Sequence[float], log_factors: Sequence[float]) -> tuple[float, ...]:
@@ -88,6 +90,11 @@ def advance_capped(logs: Sequence[float], log_factors: Sequence[float]) -> tuple
 def capped_evidence(logs: Sequence[float]) -> float:
     """Return the mean wealth over the guesses; 1 before the first tick."""
     return sum(_bounded_exp(log) for log in logs) / len(logs) if logs else 1.0
+
+
+def _mean_wealth(logs: Sequence[Sequence[float]], weights: Sequence[float]) -> float:
+    total = sum(weight * _bounded_exp(log) for guesses in logs for weight, log in zip(weights, guesses, strict=True))
+    return total / len(logs)
 
 
 def _log_add(first: float, second: float) -> float:
