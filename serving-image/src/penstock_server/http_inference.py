@@ -211,13 +211,9 @@ async def read_body(
     request: web.BaseRequest, unfinished: UnfinishedBodies, *, bytes_max: int | None = None
 ) -> bytes | Answer:
     """Return the body, or the refusal where it is too large, too slow, damaged or in a coding that nobody knows."""
-    coding = ", ".join(request.headers.getall("Content-Encoding", ["identity"])).lower()
-    if coding not in compression.CODINGS and coding != "identity":
-        return refusal(415, f"the body has Content-Encoding {shown(coding)}; send it with gzip, deflate or none")
-    transfer = request.headers.get("Transfer-Encoding", "chunked").lower()
-    if transfer != "chunked":
-        # aiohttp undoes the last coding only, and what was inside would be taken for the body.
-        return refusal(415, f"the body has Transfer-Encoding {shown(transfer)}; send it chunked or with its length")
+    coding = _coding(request)
+    if isinstance(coding, Answer):
+        return coding
     limit = BODY_BYTES_MAX if bytes_max is None else bytes_max
     if (request.content_length or 0) > limit:
         return refusal(413, f"the body is larger than {limit} bytes")
@@ -242,6 +238,18 @@ async def read_body(
     except compression.TooLarge:
         return refusal(413, f"the body is larger than {limit} bytes when it is decompressed")
     return body if len(body) <= limit else refusal(413, f"the body is larger than {limit} bytes")
+
+
+def _coding(request: web.BaseRequest) -> str | Answer:
+    """Return how the body is encoded, or the refusal of what nobody can undo here."""
+    coding = ", ".join(request.headers.getall("Content-Encoding", ["identity"])).lower()
+    if coding not in compression.CODINGS and coding != "identity":
+        return refusal(415, f"the body has Content-Encoding {shown(coding)}; send it with gzip, deflate or none")
+    transfer = request.headers.get("Transfer-Encoding", "chunked").lower()
+    if transfer != "chunked":
+        # aiohttp undoes the last coding only, and what was inside would be taken for the body.
+        return refusal(415, f"the body has Transfer-Encoding {shown(transfer)}; send it chunked or with its length")
+    return coding
 
 
 async def _arrived(request: web.BaseRequest, unfinished: UnfinishedBodies, limit: int) -> bytes:
