@@ -36,6 +36,7 @@ from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.metrics import Metrics
 from penstock_server.observation import Observation
+from penstock_server.outputs_ring import OutputsRing
 from penstock_server.pace import Pace, size_of
 from penstock_server.session import Cancellation, Session
 
@@ -109,7 +110,7 @@ class Bench:
             metrics=metrics, observers=() if self._clear else observation.observers, pace=pace,
         )  # fmt: skip
         model_server.serve_with(inference)
-        service = InferenceService(identity=identity, lifecycle=lifecycle, metrics=metrics)
+        service = InferenceService(identity=identity, lifecycle=lifecycle, metrics=metrics, noted=OutputsRing())
         service.serve_with(inference)
         self._grpc = GrpcListener(
             service, call_seconds_max=30, connection_seconds_max=3600, unfinished=model_server.unfinished, log=_say

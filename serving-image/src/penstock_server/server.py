@@ -81,6 +81,7 @@ class Server:
             identity=identity,
             lifecycle=self._lifecycle,
             metrics=self._metrics,
+            noted=self._model_server.noted,
             unfinished=self._model_server.unfinished,
             log=log,
         )

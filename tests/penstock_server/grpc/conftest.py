@@ -18,6 +18,7 @@ from penstock_server.grpc_service.service import InferenceService
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Event, Lifecycle
 from penstock_server.metrics import Metrics
+from penstock_server.outputs_ring import OutputsRing
 from penstock_server.protocol import Array
 from penstock_server.session import Session
 from penstock_server.sockets import listening_socket
@@ -39,6 +40,7 @@ class Served:
     admission: Admission
     inference: Inference | None = None
     errors: list[dict[str, Any]] = field(default_factory=list)
+    noted: OutputsRing = field(default_factory=OutputsRing)
 
     @property
     def address(self) -> str:
@@ -100,6 +102,7 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
         metrics = Metrics({"revision": "m-1", "model": "m", "model_version": version})
         admission = Admission(concurrency_max=concurrency_max, queue_max=queue_max)
         errors: list[dict[str, Any]] = []
+        noted = OutputsRing()
 
         def log(event: str, **fields: Any) -> None:
             errors.append({"event": event, **fields})
@@ -108,6 +111,7 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
             identity=Identity(model_name="m", model_version=version, server_version="9"),
             lifecycle=lifecycle,
             metrics=metrics,
+            noted=noted,
         )
         listener = await GrpcListener.start(
             service,
@@ -118,7 +122,7 @@ async def serve(load: Callable[[ModelProto], Session]) -> AsyncIterator[Serve]:
             log=log,
         )
         channel = grpc.aio.insecure_channel(f"127.0.0.1:{listener.port}")
-        one = Served(listener, service, channel, lifecycle, metrics, admission, errors=errors)
+        one = Served(listener, service, channel, lifecycle, metrics, admission, errors=errors, noted=noted)
         served.append(one)
         if model is not None:
             one.inference = Inference(

@@ -122,8 +122,8 @@ def _counters(statistics: dict[str, str], name: ClusterName) -> RevisionCounters
     # Of the classes and not of `completed`: read while requests are counted, errors must not exceed requests.
     answers = {answer: number(answer) for answer in _CLASSES}
     errors = {answer: answers[answer] for answer in _ERROR_CLASSES}
-    if name.grpc:
-        # Calls end with a status of their own after an answer of 200.
+    if name.grpc and name.purpose is not Purpose.MIRRORED:
+        # Calls end with a status of their own after an answer of 200; those of copies have it as that of the answer.
         answers = {"success": number("grpc.success"), "failure": number("grpc.failure")}
         errors = {"failure": answers["failure"]}
     return RevisionCounters(

@@ -43,6 +43,7 @@ class GrpcListener:
         self._calls = GrpcCalls(
             unary={**service.unary(), **self._health.unary()},
             streaming={**self._health.streaming(), **reflection.streaming()},
+            paired=service.paired(),
             message_bytes_max=BODY_BYTES_MAX,
             unfinished=unfinished,
             log=log,

@@ -10,6 +10,7 @@ from penstock_server.http_server import ErrorLog
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle
 from penstock_server.metrics import Metrics
+from penstock_server.outputs_ring import OutputsRing
 from penstock_server.sockets import listening_socket
 from penstock_server.unfinished_bodies import UnfinishedBodies
 
@@ -29,6 +30,7 @@ class GrpcPort:
         identity: Identity,
         lifecycle: Lifecycle,
         metrics: Metrics,
+        noted: OutputsRing,
         unfinished: UnfinishedBodies,
         log: ErrorLog,
     ) -> None:
@@ -37,6 +39,7 @@ class GrpcPort:
         self._identity = identity
         self._lifecycle = lifecycle
         self._metrics = metrics
+        self._noted = noted
         self._unfinished = unfinished
         self._log = log
         self._opening: asyncio.Task[tuple[GrpcListener, InferenceService]] | None = None
@@ -94,7 +97,9 @@ class GrpcPort:
             from penstock_server.grpc_service.listener import GrpcListener  # noqa: PLC0415 - as above
             from penstock_server.grpc_service.service import InferenceService  # noqa: PLC0415 - as above
 
-            service = InferenceService(identity=self._identity, lifecycle=self._lifecycle, metrics=self._metrics)
+            service = InferenceService(
+                identity=self._identity, lifecycle=self._lifecycle, metrics=self._metrics, noted=self._noted
+            )
             listener = await GrpcListener.start(
                 service,
                 listening,

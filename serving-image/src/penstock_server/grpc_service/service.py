@@ -7,7 +7,7 @@ from typing import Any
 
 from penstock_server import descriptions
 from penstock_server.descriptions import NOT_READY, PLATFORM, SERVER_NAME, Identity
-from penstock_server.grpc_service.http2.call import Bytes, Message, Unary
+from penstock_server.grpc_service.http2.call import Bytes, Message, Paired, Unary
 from penstock_server.grpc_service.messages import CALLS, SERVICE
 from penstock_server.grpc_service.parsing import parse, parse_request
 from penstock_server.grpc_service.request import MessageDecoder
@@ -16,6 +16,7 @@ from penstock_server.grpc_service.status import Refused
 from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle, State
 from penstock_server.metrics import Metrics
+from penstock_server.outputs_ring import OutputsRing
 from penstock_server.protocol import InferRequest
 from penstock_server.refusal import EXPECTED, Refusal, refusal_of
 
@@ -33,8 +34,9 @@ _LOADING = NOT_READY[State.LOADING]
 class InferenceService:
     """Answers calls, and counts them as those of REST are counted."""
 
-    def __init__(self, *, identity: Identity, lifecycle: Lifecycle, metrics: Metrics) -> None:
+    def __init__(self, *, identity: Identity, lifecycle: Lifecycle, metrics: Metrics, noted: OutputsRing) -> None:
         self._identity = identity
+        self._noted = noted
         self._lifecycle = lifecycle
         self._metrics = metrics
         self._inference: Inference | None = None
@@ -64,6 +66,10 @@ class InferenceService:
         }
         calls = {name: _described(name, describe) for name, describe in described.items()}
         return {f"/{SERVICE}/{name}": call for name, call in {"ModelInfer": self._infer, **calls}.items()}
+
+    def paired(self) -> dict[str, Paired]:
+        """Return the calls whose answers are kept where they were copied, by their paths."""
+        return {f"/{SERVICE}/ModelInfer": self._infer_noted}
 
     def _infer(self, body: Bytes, seconds_max: float | None) -> Message | Awaitable[Message]:
         """Answer at once, or return what will. ``seconds_max`` is what the client is ready to wait."""
@@ -96,6 +102,26 @@ class InferenceService:
                 raise
             raise outcome from error
         self._metrics.answered(_OK, time.perf_counter() - started)
+        return answer
+
+    async def _infer_noted(self, body: Bytes, seconds_max: float | None, pair: str) -> Message:
+        """Answer a call that was copied, or the copy, and keep what was answered for the comparison."""
+        started = time.perf_counter()
+        request = None
+        try:
+            message, tensors = parse_request(body)
+            inference = self._serving(message.model_name, message.model_version)
+            request = self._decoder.decode(message, tensors, seconds_max=seconds_max)
+            results = await inference.run(request)
+            answer = self._encoder.encode(request, results, raw=bool(tensors))
+        except BaseException as error:
+            outcome = self._ended(error, request, started)
+            if outcome is error:
+                raise
+            raise outcome from error
+        seconds = time.perf_counter() - started
+        self._noted.note(pair, request, results, seconds)
+        self._metrics.answered(_OK, seconds)
         return answer
 
     def _serving(self, model: str, version: str) -> Inference:

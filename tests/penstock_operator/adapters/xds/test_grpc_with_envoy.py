@@ -1,6 +1,7 @@
 """gRPC behind the router: the same ways, the same weights, its own errors; real Envoy, real servers."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
@@ -121,16 +122,52 @@ async def test_a_revision_that_refuses_calls_is_charged(rig: Rig, two: Two, clie
     assert (counted.requests, counted.errors) == (1, 1)
 
 
-async def test_matches_are_for_calls_too_and_copies_are_not(rig: Rig, two: Two, client: Client) -> None:
+async def test_matches_and_copies_are_for_calls_too_and_are_counted_apart(rig: Rig, two: Two, client: Client) -> None:
     matches = (HeaderMatch(header="x-beta", kind=MatchKind.PRESENT, revision="fraud-b"),)
     mirrors = (Mirror(revision="fraud-b", percent=100),)
     await serve(rig, *two.weighed(0), matches=matches, mirrors=mirrors)
     assert await client.call(_READY, x_beta="yes") == (grpc.StatusCode.OK, "fraud-b")
     assert await client.call(_READY) == (grpc.StatusCode.OK, "fraud-a")
-    read = await sample(rig)
     key = ("fraud", "fraud-b")
+
+    async def copied() -> bool:
+        return (await sample(rig)).mirrored[key].requests == 1
+
+    await until(copied)
+    read = await sample(rig)
     assert read.counters["fraud", "fraud-a"].requests == 1
-    assert (read.counters[key].requests, read.matched[key].requests, read.mirrored[key].requests) == (0, 1, 0)
+    assert (read.counters[key].requests, read.matched[key].requests) == (0, 1)
+
+
+async def test_a_copied_call_that_fails_is_an_error_of_the_shadow_only(rig: Rig, two: Two, client: Client) -> None:
+    mirrors = (Mirror(revision="fraud-b", percent=100),)
+    await serve(rig, *two.weighed(0), mirrors=mirrors)
+    for _ in range(3):
+        assert (await client.call(_INFER, b""))[0] is grpc.StatusCode.INVALID_ARGUMENT, "the client sees what it was"
+    assert (await client.call(_READY))[0] is grpc.StatusCode.OK
+
+    async def counted() -> bool:
+        return (await sample(rig)).mirrored["fraud", "fraud-b"].requests == 4
+
+    await until(counted)
+    assert (await sample(rig)).mirrored["fraud", "fraud-b"].errors == 3
+
+
+async def test_a_shadow_that_hangs_or_is_dead_costs_a_call_nothing(rig: Rig, two: Two, client: Client) -> None:
+    """Somebody takes the connections and never reads; then nobody is there at all."""
+    await rig.router()
+    mirrors = (Mirror(revision="fraud-b", percent=100, compare=True),)
+    with socket.create_server(("127.0.0.3", free_port()), backlog=16) as hanging:
+        for port in (hanging.getsockname()[1], free_port()):
+            shadow = replace(two.candidate, weight=0, grpc_port=port)
+            rig.publish(rig.route(two.stable, shadow, mirrors=mirrors))
+            assert (await rig.acknowledged()).complete
+            await rig.healthy("fraud-a", seconds=60)
+            began = asyncio.get_running_loop().time()
+            ended = [await client.call(_READY) for _ in range(100)]
+            assert set(ended) == {(grpc.StatusCode.OK, "fraud-a")}
+            # Each copy is given up after the route's 30 s only: not one call has waited for one.
+            assert asyncio.get_running_loop().time() - began < 20
 
 
 async def test_calls_of_what_is_not_led_say_so(rig: Rig, two: Two, client: Client) -> None:

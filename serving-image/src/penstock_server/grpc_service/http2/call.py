@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from penstock_contract.outputs import PAIR_HEADER
 from penstock_server.grpc_service.http2.headers import Headers
 from penstock_server.grpc_service.http2.stream import Stream
 from penstock_server.pieces import Pieces
@@ -30,6 +31,8 @@ Bytes = bytes | memoryview
 Message = bytes | tuple[Bytes, ...]
 #: Answers a whole message; a coroutine where that takes longer. The number is the seconds that the client waits.
 Unary = Callable[[Bytes, float | None], Message | Awaitable[Message]]
+#: Answers a message of a call that was copied, or of the copy: besides, what tells the two from all others.
+Paired = Callable[[Bytes, float | None, str], Awaitable[Message]]
 #: Answers a call of several messages.
 Streaming = Callable[["Conversation"], Awaitable[None]]
 
@@ -39,6 +42,7 @@ _NEEDED = (b":method", b":scheme", b":path")
 #: Headers of HTTP/1 that say something about a connection.
 _OF_CONNECTIONS = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"})
 _DIGITS_MAX = 18
+_PAIR = PAIR_HEADER.encode()
 
 
 class NotHttp(Exception):  # noqa: N818 - what it is
@@ -62,6 +66,8 @@ class Asked:
     seconds_max: float | None = None
     encoding: bytes = _IDENTITY
     content_length: int | None = None
+    #: What the call and its copy have in common with no other call; empty where it was not copied.
+    pair: str = ""
 
 
 def asked(headers: Headers) -> Asked:
@@ -76,6 +82,7 @@ def asked(headers: Headers) -> Asked:
         seconds_max=_seconds(found.get(b"grpc-timeout")),
         encoding=found.get(b"grpc-encoding", _IDENTITY),
         content_length=None if size is None else int(size[:_DIGITS_MAX]),
+        pair=found.get(_PAIR, b"").decode("ascii", "replace"),
     )
     if found[b":method"] != b"POST":
         return replace(what, http_status=405)

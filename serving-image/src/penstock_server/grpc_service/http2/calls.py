@@ -14,6 +14,7 @@ from penstock_server.grpc_service.http2.call import (
     Malformed,
     Message,
     NotHttp,
+    Paired,
     Streaming,
     TooLarge,
     Unary,
@@ -54,12 +55,14 @@ class GrpcCalls:
         *,
         unary: Mapping[str, Unary],
         streaming: Mapping[str, Streaming],
+        paired: Mapping[str, Paired] | None = None,
         message_bytes_max: int,
         unfinished: UnfinishedBodies,
         log: ErrorLog,
     ) -> None:
         self._unary = unary
         self._streaming = streaming
+        self._paired = paired or {}
         self._size_max = message_bytes_max
         self._log = log
         self._known: dict[Headers, Asked] = {}
@@ -81,7 +84,8 @@ class GrpcCalls:
                 return
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
-            self._known[header_list] = what
+            if not what.pair:  # such headers do not come again
+                self._known[header_list] = what
         if what.http_status != _HTTP_OK:
             stream.call = Call(what, unary=None, size_max=0)  # refused when it is whole
             return
@@ -142,7 +146,9 @@ class GrpcCalls:
         self._give_back(call)
         try:
             message = call.whole()
-            result = unary(message, self._remaining(stream, call))
+            paired = self._paired.get(call.asked.path) if call.asked.pair else None
+            seconds = self._remaining(stream, call)
+            result = unary(message, seconds) if paired is None else paired(message, seconds, call.asked.pair)
             if not isinstance(result, bytes | tuple):
                 call.task = asyncio.get_running_loop().create_task(self._later(stream, result))
                 if asyncio.iscoroutine(result):
