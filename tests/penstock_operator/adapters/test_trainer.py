@@ -1,5 +1,7 @@
 """Trainings and Secrets at a real API server: one Job for one name, and a Secret only where somebody has allowed it."""
 
+import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,19 @@ from tests.penstock_operator.core.alarms import START, alarm
 from penstock_operator.adapters.api_client import load_access
 from penstock_operator.adapters.secrets import SecretReader, SecretUnusable
 from penstock_operator.adapters.trainer import JobTrainer
-from penstock_operator.core.objects import Manifest
+from penstock_operator.api.v1alpha1.drift_policy import ModelUpdate
+from penstock_operator.core.model_update import (
+    FIELD_MANAGER,
+    MESSAGE_KEY,
+    is_in_force,
+    owners_of,
+    published,
+    refusal,
+    update_of,
+)
+from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.core.retraining import environment, job_of, report, report_map, report_text, training_of
+from penstock_operator.ports import ClusterUnavailable, RequestRejected
 
 pytestmark = pytest.mark.controlplane
 
@@ -31,6 +44,7 @@ spec:
           restartPolicy: Never
           containers: [{name: train, image: "train:7"}]
 """
+MODEL = {"uri": "s3://m/4/model.onnx", "sha256": "4" * 64, "version": "4", "profile": {"sha256": "5" * 64}}
 POLICY = {"target": {"name": "fraud"}, "metrics": [{"name": "errors", "source": "ErrorRate", "against": "Stable"}]}
 
 
@@ -86,6 +100,59 @@ async def test_a_job_of_that_name_that_is_somebody_elses_is_left_alone(people: P
     await people.client.request("create", where, resource="jobs", body=theirs)
     job = job_of(owner, training, yaml.safe_load(CRON_JOB), environment(owner, training, alarm(), {}))
     assert not await JobTrainer(people.client).start(job, report_map(owner, training, "{}"))
+
+
+async def test_what_a_training_said_is_read_from_its_pods(people: People, namespace: str) -> None:
+    owner = await policy(people, namespace)
+    training = training_of(alarm(), identity="uid", now=START)
+    job = job_of(owner, training, yaml.safe_load(CRON_JOB), {})
+    trainer = JobTrainer(people.client)
+    assert await trainer.start(job, report_map(owner, training, "{}"))
+    while not (pods := await people.list(Kind.POD, namespace, f"batch.kubernetes.io/job-name={training.name}")):  # noqa: ASYNC110
+        await asyncio.sleep(0.1)
+    assert await trainer.said(namespace, training.name) == []
+    words = json.dumps({MESSAGE_KEY: MODEL})
+    ended = {"exitCode": 0, "message": words, "reason": "Completed"}
+    container = {"name": "train", "image": "train:7", "imageID": "", "ready": False, "restartCount": 0}
+    status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
+    pod = ObjectRef(kind=Kind.POD, namespace=namespace, name=pods[0]["metadata"]["name"])
+    await people.patch(pod, {"status": status}, subresource="/status")
+    assert published(await trainer.said(namespace, training.name)) == MODEL
+
+
+async def test_only_the_model_is_applied_and_its_owner_is_known(people: People, namespace: str) -> None:
+    trainer = JobTrainer(people.client)
+    assert await trainer.model_deployment(namespace, "fraud") is None
+    await people.create(
+        {
+            "apiVersion": "penstock.dev/v1alpha1",
+            "kind": "ModelDeployment",
+            "metadata": {"name": "fraud", "namespace": namespace},
+            "spec": {
+                "model": {"uri": "s3://m/3/model.onnx", "sha256": "3" * 64, "credentials": {"secretName": "s3"}},
+                "replicas": 3,
+            },
+        }
+    )
+    live = await trainer.model_deployment(namespace, "fraud")
+    assert live is not None
+    (owner,) = set(owners_of(live, MODEL))
+    told = refusal(live, MODEL, ModelUpdate(model_deployment="fraud"))
+    assert told is not None
+    assert owner in told.message
+    assert refusal(live, MODEL, ModelUpdate(model_deployment="fraud", take_from=[owner])) is None
+    await trainer.update(update_of(live, MODEL))
+    updated = await trainer.model_deployment(namespace, "fraud")
+    assert updated is not None
+    assert updated["spec"]["model"] == {**MODEL, "credentials": {"secretName": "s3"}}
+    assert updated["spec"]["replicas"] == 3
+    assert set(owners_of(updated, {**MODEL, "version": "5"})) == {FIELD_MANAGER}
+    assert is_in_force(updated, MODEL)
+    # What was looked at is not there any more: nothing is written on top of somebody's change.
+    with pytest.raises(ClusterUnavailable):
+        await trainer.update(update_of(live, {**MODEL, "version": "6"}))
+    with pytest.raises(RequestRejected, match="uri"):
+        await trainer.update(update_of(updated, {**MODEL, "uri": "ftp://somewhere"}))
 
 
 async def test_a_secret_is_read_only_where_somebody_has_allowed_it(
