@@ -3,7 +3,7 @@
 # make check   format, lint, types, import contracts, chart: seconds
 # make down    removes all of it
 .DEFAULT_GOAL := help
-.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-serving bench-drift bench-scale fuzz soak
+.PHONY: help up install quickstart down test check format setup tools images docs grpc-schema env bench-router bench-judge bench-judge-live bench-serving bench-drift bench-scale fuzz soak
 PYTHON ?= python3
 CLUSTER ?=
 RESULTS := benchmarks/results
@@ -24,7 +24,7 @@ down:  ## remove the cluster and every trace of it (the programs built stay cach
 	@$(PYTHON) cluster/embedded down $(if $(PURGE),--purge-cache)
 
 test: setup  ## every test, cluster included
-	@.venv/bin/python cluster/run_tests.py
+	@.venv/bin/python -m cluster.run_tests
 
 check: setup  ## format, lint, types, import contracts, chart
 	.venv/bin/ruff format --check
@@ -60,9 +60,11 @@ grpc-schema: setup  ## compile the server's .proto files, after a change of one
 bench-judge: setup  ## the judge side by side with the rules of other controllers (BENCH="--runs 100" and other options)
 	nice .venv/bin/python -m benchmarks.judge $(BENCH)
 
-bench-drift: setup  ## false alarms and delays of drift, and what judging a thousand models costs
-	nice -n 15 .venv/bin/python benchmarks/drift_on_files.py
-	OPENBLAS_NUM_THREADS=1 nice -n 15 .venv/bin/python -m benchmarks.drift_scale
+bench-judge-live: setup  ## the judge on a cluster: 24 rollouts of good and bad models under traffic (BENCH="--only x4" and other options)
+	@$(PYTHON) cluster/provision.py -- .venv/bin/python -m benchmarks.judge.live $(BENCH)
+
+bench-drift: setup  ## drift detection side by side with other tools (BENCH="--only penstock" and other options)
+	nice .venv/bin/python -m benchmarks.drift $(BENCH)
 
 bench-scale: setup  ## 200 rollouts at once: how late ticks are, what the operator costs (SCALE="--sizes 50" and other options)
 	.venv/bin/python -m benchmarks.scale $(SCALE)

@@ -1,9 +1,14 @@
 """Runs every test: brings up what the tests need, runs pytest, takes down what it brought up, prints one total.
 
-Called by ``make test`` with the project's own Python environment. The cluster comes up while the code is checked.
-Tests on it mostly wait. Those that disturb it run one after the other, beside what needs no cluster: the fuzzers and
-most tests; then several of the others at a time; at last, with nothing beside them, those that measure. A test that is
-skipped is a test that was not run: it fails the whole.
+Called by ``make test`` with the project's own Python environment. Three tracks of work go on at the same time:
+
+- ``cluster``: a cluster with Penstock in it; the tests that disturb it, one after the other, which mostly wait; then
+  several of the others at a time.
+- ``machine``: the code is checked, programs are built that tests use beside the cluster, the fuzzers, and most tests.
+- ``others``: environments of other people's programs.
+
+At last, with nothing beside them, the tests that measure. What the cluster's track has to do goes first wherever there
+is too little machine for all: it is the longest. A test that is skipped is a test that was not run: it fails the whole.
 """
 
 import os
@@ -12,102 +17,159 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-ROOT = Path(__file__).resolve().parent.parent
-EMBEDDED = [sys.executable, str(ROOT / "cluster" / "embedded")]
+from cluster.embedded import binaries
+from cluster.tracks import ROOT, PartFailedError, Work, last_line
 
-
-def say(text: str) -> None:
-    """Print one line."""
-    print(f"== {text}", flush=True)
-
-
-def step(title: str, *command: str, environment: dict[str, str]) -> None:
-    """Run one step with its time; stop the tests if it fails."""
-    started = time.monotonic()
-    say(title)
-    done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
-    say(f"{title}: {'done' if done.returncode == 0 else 'FAILED'} after {time.monotonic() - started:.0f} s")
-    if done.returncode:
-        sys.exit(done.returncode)
-
-
-def output(*arguments: str) -> str:
-    """Return the last line that the embedded cluster's command prints."""
-    return last_line(*EMBEDDED, *arguments)
-
-
-def last_line(*command: str) -> str:
-    """Return the last line that a command prints."""
-    done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-    return done.stdout.strip().splitlines()[-1]
+EMBEDDED = (sys.executable, str(ROOT / "cluster" / "embedded"))
+#: By modules of cluster/modules: what tests use beside the cluster. The cluster's own are built before.
+PROGRAMS = ("envoy-gateway", "h2spec", "versitygw", "registry", "fake-gcs-server", "prometheus", "alertmanager")
+#: Given to tests by variables: PENSTOCK_VERSITYGW and so on.
+NAMED = ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus", "alertmanager")
+CLUSTER, MACHINE, OTHERS = "cluster", "machine", "others"
+#: Pods and the API server before tests without a cluster, and those before what is only built.
+TESTS_NICENESS, BUILDS_NICENESS = 10, 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Tests:
     """A part of the tests that one call of pytest runs."""
 
     name: str
     arguments: tuple[str, ...]
     slowest: int = 10
 
+    @property
+    def title(self) -> str:
+        """Return how the part is called in what is printed."""
+        return f"tests {self.name}"
+
     def command(self, folder: Path) -> list[str]:
         """Return the call; its report comes into ``folder``."""
         report = f"--junitxml={self.report(folder)}"
-        return [sys.executable, "-m", "pytest", "-q", f"--durations={self.slowest}", report, *self.arguments]
+        return [sys.executable, "-m", "pytest", f"--durations={self.slowest}", report, *self.arguments]
 
     def report(self, folder: Path) -> Path:
         """Return pytest's report."""
         return folder / f"{self.name.replace(' ', '-')}.xml"
 
-    def log(self, folder: Path) -> Path:
-        """Return what pytest printed, where that was not the terminal."""
-        return self.report(folder).with_suffix(".log")
-
 
 #: Named, so that nothing else is collected for them, by several processes at a time.
 CLUSTER_TESTS = ("tests/cluster", "tests/charts/test_helm_test.py")
-WITHOUT_CLUSTER = Part(name="without a cluster", arguments=("-m", "not cluster", "-n", "2", "--dist", "loadfile"))
-DISTURBING = Part(name="that disturb the cluster", arguments=(*CLUSTER_TESTS, "-m", "alone"), slowest=20)
-SHARING = Part(
+WITHOUT_CLUSTER = Tests(
+    name="without a cluster", arguments=("-q", "-m", "not cluster", "-n", "2", "--dist", "loadfile")
+)
+DISTURBING = Tests(name="that disturb the cluster", arguments=(*CLUSTER_TESTS, "-v", "-m", "alone"), slowest=20)
+SHARING = Tests(
     name="that share the cluster",
     arguments=(
         *CLUSTER_TESTS,
-        *("-m", "not alone and not quiet", "-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"),
+        *("-v", "-m", "not alone and not quiet", "-n", "5", "--dist", "loadscope", "--no-loadscope-reorder"),
     ),
-    slowest=20,
+    slowest=30,
 )
-MEASURING = Part(name="that measure", arguments=(*CLUSTER_TESTS, "-m", "quiet"))
+MEASURING = Tests(name="that measure", arguments=(*CLUSTER_TESTS, "-v", "-m", "quiet"))
 PARTS = (WITHOUT_CLUSTER, DISTURBING, SHARING, MEASURING)
 
 
-def run_part(part: Part, folder: Path, environment: dict[str, str]) -> int:
-    """Run one part; return pytest's exit status."""
-    say(f"tests {part.name}")
-    return subprocess.run(part.command(folder), cwd=ROOT, env=environment, check=False).returncode
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """One run of all tests; ``environment`` is what all commands get, and grows."""
+
+    work: Work
+    folder: Path
+    environment: dict[str, str]
+    programs: Future[None] = field(default_factory=Future)
+    cluster: Future[None] = field(default_factory=Future)
+    others: Future[None] = field(default_factory=Future)
+
+    def all(self) -> bool:
+        """Do everything; return whether every call of pytest was content."""
+        with ThreadPoolExecutor(3) as threads:
+            tracks = [threads.submit(track) for track in (self._on_cluster, self._on_machine, self._on_others)]
+            try:
+                wait(tracks, return_when=FIRST_EXCEPTION)
+                for track in tracks:
+                    if track.done():
+                        track.result()
+            except BaseException:
+                self.work.stop()
+                raise
+        statuses = [status for track in tracks for status in track.result()]
+        return not any([*statuses, self._test(CLUSTER, MEASURING)])
+
+    def _on_cluster(self) -> list[int]:
+        fulfil(self.cluster, self._provision)
+        has_gateway = binaries.is_linked(binaries.ENVOY_GATEWAY)
+        with ThreadPoolExecutor(1) as beside:
+            # The test that stops the control plane comes last, long after this.
+            installed = beside.submit(self._install_gateway) if has_gateway else None
+            disturbed = self._test(CLUSTER, DISTURBING)
+        self.programs.result()
+        if installed is None:
+            self._install_gateway()
+        else:
+            installed.result()
+        return [disturbed, self._test(CLUSTER, SHARING)]
+
+    def _provision(self) -> None:
+        environment = {**self.environment, "CLUSTER": "embedded"}
+        command = (sys.executable, str(ROOT / "cluster" / "provision.py"))
+        self.work.must(CLUSTER, "a cluster with Penstock in it", *command, environment=environment)
+        self.environment["KUBECONFIG"] = last_line(*EMBEDDED, "up")
+        self.environment["PATH"] = f"{last_line(*EMBEDDED, 'tools')}:{self.environment['PATH']}"
+
+    def _install_gateway(self) -> None:
+        self.work.must(CLUSTER, "Envoy Gateway", *EMBEDDED, "gateway", environment=self.environment)
+
+    def _on_machine(self) -> list[int]:
+        fulfil(self.programs, self._build)
+        self._do(MACHINE, "fuzzers, 10 s each", sys.executable, "-m", "tests.fuzz.run", "--seconds", "10")
+        self.others.result()
+        return [self._test(MACHINE, WITHOUT_CLUSTER, niceness=TESTS_NICENESS)]
+
+    def _build(self) -> None:
+        self._do(MACHINE, "make check", "make", "--no-print-directory", "check")
+        # The cluster's own first, whoever comes first: it is waited for.
+        self._do(MACHINE, "programs of the cluster", *EMBEDDED, "tools")
+        self._do(MACHINE, "programs beside the cluster", *EMBEDDED, "tools", *PROGRAMS)
+        for program in NAMED:
+            variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
+            self.environment[variable] = str(binaries.bin_dir() / program)
+
+    def _on_others(self) -> list[int]:
+        fulfil(self.others, self._get_others)
+        return []
+
+    def _get_others(self) -> None:
+        environments = (sys.executable, "-m", "tests.clients.environments")
+        self._do(OTHERS, "environments of other people's programs", *environments)
+        # There is one apt-get at a time, and the cluster may be installing packages before it is up.
+        self.cluster.result()
+        self._do(OTHERS, "a store like Azure's", *environments, "azurite")
+        self.environment["PENSTOCK_CHROMIUM"] = last_line(sys.executable, str(ROOT / "cluster" / "browser.py"))
+
+    def _do(self, track: str, title: str, *command: str) -> None:
+        self.work.must(track, title, *command, environment=self.environment, niceness=BUILDS_NICENESS)
+
+    def _test(self, track: str, tests: Tests, *, niceness: int = 0) -> int:
+        command = tests.command(self.folder)
+        return self.work.run(track, tests.title, *command, environment=self.environment, niceness=niceness)
 
 
-@contextmanager
-def beside(title: str, *command: str, log: Path, environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command beside the block; what it prints is shown when both have ended."""
-    started = time.monotonic()
-    say(f"{title}: begun, beside what follows")
-    with log.open("w") as printed:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+def fulfil(promise: Future[None], do: Callable[[], None]) -> None:
+    """Do what others wait for; a failure of it is one of theirs too."""
     try:
-        yield process
-        process.wait()
-    finally:
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        say(f"{title}, begun before: ended with {process.returncode} after {time.monotonic() - started:.0f} s")
-        print(log.read_text(), flush=True)
+        do()
+    except BaseException as error:
+        promise.set_exception(error)
+        raise
+    promise.set_result(None)
 
 
 def total(reports: Iterable[Path]) -> Counter[str]:
@@ -126,56 +188,28 @@ def total(reports: Iterable[Path]) -> Counter[str]:
     return totals
 
 
-def prepare(environment: dict[str, str]) -> None:
-    """Check the code and set up what tests use beside the cluster."""
-    step("make check", "make", "--no-print-directory", "check", environment=environment)
-    environment["PATH"] = f"{output('tools')}:{environment['PATH']}"
-    for program in ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus", "alertmanager"):
-        variable = f"PENSTOCK_{program.upper().replace('-', '_')}"
-        environment[variable] = str(Path(output("tools", program)) / program)
-    for_others = (sys.executable, "-m", "tests.clients.environments")
-    step("environments of other people's programs", *for_others, environment=environment)
-
-
-def run_all(folder: Path, environment: dict[str, str]) -> list[int]:
-    """Run all parts; return the exit statuses of pytest."""
-    gateway = ("--", *EMBEDDED, "gateway")
-    provision = (sys.executable, str(ROOT / "cluster" / "provision.py"), *gateway)
-    for_cluster = {**environment, "CLUSTER": "embedded"}
-    log = folder / "provision.log"
-    with beside("a cluster with Penstock in it", *provision, log=log, environment=for_cluster) as provisioning:
-        prepare(environment)
-    if provisioning.returncode:
-        sys.exit(provisioning.returncode)
-    # Not beside the cluster, which may be installing packages: there is one apt-get at a time.
-    environment["PENSTOCK_CHROMIUM"] = last_line(sys.executable, str(ROOT / "cluster" / "browser.py"))
-    environment["KUBECONFIG"] = output("up")
-    statuses: list[int] = []
-    title, disturbing = f"tests {DISTURBING.name}", DISTURBING.command(folder)
-    with beside(title, *disturbing, log=DISTURBING.log(folder), environment=environment) as disturbed:
-        fuzzers = (sys.executable, "-m", "tests.fuzz.run", "--seconds", "10")
-        step("fuzzers, 10 s each", *fuzzers, environment=environment)
-        statuses.append(run_part(WITHOUT_CLUSTER, folder, environment))
-    return [*statuses, disturbed.returncode, *(run_part(part, folder, environment) for part in (SHARING, MEASURING))]
-
-
 def main() -> None:
     """Run everything; the exit status is 0 only if every test was run and passed."""
-    started = time.monotonic()
+    work = Work()
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0
+    content = False
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            statuses = run_all(folder, dict(os.environ))
+            try:
+                content = Run(work=work, folder=folder, environment=dict(os.environ)).all()
+            except PartFailedError as error:
+                work.say(f"== failed: {error}; nothing can go on without it")
             totals = total(part.report(folder) for part in PARTS)
     finally:
         if ours:
-            say("taking the cluster down")
+            work.say("== taking the cluster down")
             subprocess.run([*EMBEDDED, "down"], check=False)
-    say(f"make test: {time.monotonic() - started:.0f} s in all")
+    print(work.table())
+    print(f"== make test: {time.monotonic() - work.started:.0f} s in all")
     print(f"{totals['passed']} passed, {totals['failed']} failed, {totals['skipped']} skipped", flush=True)
-    sys.exit(1 if any(statuses) or totals["failed"] or totals["skipped"] else 0)
+    sys.exit(0 if content and not totals["failed"] and not totals["skipped"] else 1)
 
 
 if __name__ == "__main__":
