@@ -37,10 +37,6 @@ class Chart:
             given=values,
         )
 
-    def test(self) -> None:
-        """Run the chart's own test."""
-        self._run("test", RELEASE, "--timeout", f"{_SECONDS}s")
-
     def _run(self, *arguments: str, given: str = "") -> str:
         command = [self._helm, *arguments, "--namespace", NAMESPACE, "--kubeconfig", str(self._kubeconfig)]
         done = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=_SECONDS + 30)

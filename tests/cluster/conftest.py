@@ -4,7 +4,7 @@ import fcntl
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +19,9 @@ _NUMBERS = itertools.count(1)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order the classes: those that may share the cluster, then those that disturb it, then those that measure it.
 
-    Among the first the longest begin first, so that several processes end together. xdist keeps this order only with
-    ``--no-loadscope-reorder``.
+    Among the first the longest begin first, so that several processes end together; xdist keeps this order only with
+    ``--no-loadscope-reorder``. Among those that disturb the longest come last: the one that stops the control plane,
+    which nothing that is still being installed would survive.
     """
     mine = [(place, item) for place, item in enumerate(items) if item.get_closest_marker("cluster")]
     ordered = sorted((item for _, item in mine), key=_turn_of)
@@ -31,8 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _turn_of(item: pytest.Item) -> tuple[bool, bool, float]:
     is_quiet = item.get_closest_marker("quiet") is not None
     is_alone = is_quiet or item.get_closest_marker("alone") is not None
-    lasts = 0.0 if is_alone else getattr(getattr(item, "cls", None), "lasts_seconds", 0.0)
-    return is_quiet, is_alone, -lasts
+    lasts = getattr(getattr(item, "cls", None), "lasts_seconds", 0.0)
+    return is_quiet, is_alone, lasts if is_alone else -lasts
 
 
 @pytest.fixture(scope="session")
@@ -108,12 +109,16 @@ def stage(stages: Stages, operators: Operators, request: pytest.FixtureRequest) 
 
 
 @pytest.fixture
-def quiet(api: Api, stages: Stages, scene: Scene) -> None:
-    """Wait until nothing of other tests is left in the cluster."""
+def until_quiet(api: Api, stages: Stages, scene: Scene) -> Callable[[], None]:
+    """Waits until nothing of other tests is left in the cluster."""
     stages.strike()
     names = [item["metadata"]["name"] for item in api.list("Namespace")]
     ending = [name for name in names if name.startswith("e2e-") and name != scene.namespace]
-    wait("other tests' namespaces are gone", lambda: not any(api.get("Namespace", n) for n in ending), seconds=120)
+
+    def until() -> None:
+        wait("other tests' namespaces are gone", lambda: not any(api.get("Namespace", n) for n in ending), seconds=120)
+
+    return until
 
 
 @pytest.fixture(scope="class")

@@ -21,6 +21,8 @@ RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 #: What a machine with little to spare needs at most; waiting ends as soon as the thing happened.
 PATIENCE_SECONDS = 120.0
 SERVER_IMAGE = os.environ.get("PENSTOCK_SERVER_IMAGE", "penstock/server:dev")
+#: Less than in the quickstart: several scenes at a time have to find room on a node of two processors.
+CPU_REQUEST = "20m"
 STEPS = (5, 25, 50, 100)
 
 
@@ -113,6 +115,7 @@ class Scene:
         manifest = example("modeldeployment")
         manifest["metadata"]["name"] = name
         manifest["spec"]["model"] = self.model(file)
+        manifest["spec"]["resources"]["requests"]["cpu"] = CPU_REQUEST
         manifest["spec"].update(spec)
         return manifest
 
@@ -181,6 +184,7 @@ class Scene:
         pod["metadata"]["name"] = name
         container = pod["spec"]["containers"][0]
         container["image"] = SERVER_IMAGE
+        container["resources"]["requests"]["cpu"] = CPU_REQUEST
         settings = {item["name"]: item["value"] for item in container["env"]}
         settings |= {"URL": f"http://tumor.{self.namespace}.svc/v2/models/tumor/infer", "RATE": str(rate), **variables}
         container["env"] = [{"name": key, "value": value} for key, value in settings.items()]

@@ -16,6 +16,8 @@ STOP_SECONDS = float(os.environ.get("PENSTOCK_CONTROL_PLANE_STOP_SECONDS", "120"
 
 
 class TestStoppedControlPlane:
+    lasts_seconds = STOP_SECONDS + 40
+
     def test_answers_go_on_and_the_rollout_is_finished_afterwards(
         self, stage: Stage, local_operators: Operators
     ) -> None:

@@ -94,7 +94,7 @@ class RouterStory:
 
 
 class TestBuiltInRouter(RouterStory):
-    lasts_seconds = 95
+    lasts_seconds = 70
 
 
 class TestGateway(RouterStory):

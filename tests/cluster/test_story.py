@@ -37,7 +37,7 @@ def rollback_seconds(scene: Scene, traffic: Traffic, revision: str) -> float:
 
 
 class TestStory:
-    lasts_seconds = 110
+    lasts_seconds = 145
 
     def test_good_models_are_served_and_bad_ones_kept_out_without_a_request_lost(self, scene: Scene) -> None:
         figures: dict[str, object] = {}
@@ -99,7 +99,7 @@ def traffic(scene: Scene) -> Traffic:
 
 
 class TestDisturbances:
-    lasts_seconds = 90
+    lasts_seconds = 75
 
     @pytest.mark.parametrize(
         "selector", ["penstock.dev/model-deployment=tumor", "app.kubernetes.io/name=penstock-router"]
