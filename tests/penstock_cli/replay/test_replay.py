@@ -81,12 +81,12 @@ def test_equal_arms_are_promoted_at_the_first_tick_at_which_every_metric_passes(
 
 def test_a_candidate_with_four_times_the_errors_is_rolled_back_on_evidence(run: Run) -> None:
     (one,) = replays(run(POLICY, [tick(60 * t, candidate=arm(600, 12)) for t in range(1, 61)]))
-    assert (one["outcome"], one["decidedAt"], one["ticks"][-1]["action"]) == ("RolledBack", 120, "Rollback")
+    assert (one["outcome"], one["decidedAt"], one["ticks"][-1]["action"]) == ("RolledBack", 60, "Rollback")
     errors = one["ticks"][-1]["verdicts"][0]
     assert (errors["policy"], errors["metric"], errors["verdict"]) == ("fraud-guard", "errors", "Fail")
     assert errors["evidence"] >= errors["limit"] == 40
-    assert errors["candidate"] == {"n": 1200, "value": 0.02}
-    assert errors["stable"] == {"n": 10800, "value": 0.005}
+    assert errors["candidate"] == {"n": 600, "value": 0.02}
+    assert errors["stable"] == {"n": 5400, "value": 0.005}
 
 
 def test_every_tick_has_one_verdict_for_each_metric(run: Run) -> None:
@@ -210,7 +210,7 @@ def test_the_table_says_what_decided(run: Run) -> None:
     result = run(POLICY, [tick(60 * t, candidate=arm(600, 12)) for t in range(1, 61)], [tick(60)], [], arguments=())
     assert result.exit_code == 0
     assert "RolledBack" in result.stdout
-    assert "fraud-guard/errors: Fail: 2% of 1200 against 0.5% of 10800 (evidence" in result.stdout
+    assert "fraud-guard/errors: Fail: 2% of 600 against 0.5% of 5400 (evidence" in result.stdout
     assert "1 RolledBack, 2 Undecided" in result.stdout
 
 

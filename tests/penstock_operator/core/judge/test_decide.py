@@ -46,7 +46,7 @@ def test_the_sentence_of_a_failed_error_rate_holds_both_shares_and_the_evidence(
     _, judgement = after(ERRORS, tick)
     assert judgement.verdict is Verdict.FAIL
     assert judgement.evidence >= judgement.limit
-    assert judgement.message == "3.1% of 1240 against 0.4% of 11160 (evidence 3.3e11 > 20)"
+    assert judgement.message == "3.1% of 1240 against 0.4% of 11160 (evidence 1.0e12 > 20)"
     assert judgement.candidate is not None
     assert (judgement.candidate.n, judgement.candidate.value) == (1240, 38 / 1240)
 

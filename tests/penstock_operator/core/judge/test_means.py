@@ -218,7 +218,7 @@ def test_the_words_have_the_means_and_how_many_readings() -> None:
     (*_, last) = judged(COST, readings(1, stable=10, candidate=30), 12)
     assert (
         last.message
-        == "mean 30.6 of 12 readings against 10.05 of 12 readings (evidence 6.8 of 20, acceptance 0.33 of 20)"
+        == "mean 30.6 of 12 readings against 10.05 of 12 readings (evidence 7.7 of 20, acceptance 0.33 of 20)"
     )
 
 
