@@ -1,4 +1,7 @@
-"""Compares the judge with other rules: ``make bench-judge``, a few minutes on one core. Same seeds, same table."""
+"""Compares the judge with other rules: ``make bench-judge``, a few minutes on one core. Same seeds, same table.
+
+With --only or --rules a part is measured; what was measured before of the others stays in judge.json.
+"""
 
 import argparse
 import json
@@ -21,17 +24,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=600, help="runs of each A/A scenario; others take a part of it")
     parser.add_argument("--only", default="", help="scenarios whose name contains this")
+    parser.add_argument("--rules", default="", help="rules whose name contains this")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of judge.json and judge.svg")
     arguments = parser.parse_args()
     started = time.monotonic()
     cells: list[Cell] = []
     for scenario in scenarios():
         if arguments.only in scenario.name:
-            found = measured(scenario, max(_RUNS_MIN, round(arguments.runs * scenario.weight)))
+            found = measured(scenario, max(_RUNS_MIN, round(arguments.runs * scenario.weight)), arguments.rules)
             print_table(scenario, found)
             cells += found
-    after_long = [] if arguments.only else list(late(max(_RUNS_MIN, arguments.runs // 20)))
+    before = kept(arguments.out / "judge.json") if arguments.only or arguments.rules else ([], [])
+    after_long = before[1] if arguments.only else list(late(max(_RUNS_MIN, arguments.runs // 20)))
     print_late(after_long)
+    cells = in_order(before[0], cells)
     arguments.out.mkdir(parents=True, exist_ok=True)
     document = {
         "ticks": TICKS,
@@ -48,7 +54,22 @@ def main() -> None:
     print(f"\n{time.monotonic() - started:.0f} s; {arguments.out}/judge.json and judge.svg")
 
 
-def measured(scenario: Scenario, runs: int) -> list[Cell]:
+def kept(path: Path) -> tuple[list[Cell], list[Late]]:
+    """Return what was measured before."""
+    if not path.exists():
+        return [], []
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return [Cell(**one) for one in document["cells"]], [Late(**one) for one in document["late"]]
+
+
+def in_order(before: Iterable[Cell], now: Iterable[Cell]) -> list[Cell]:
+    """Return all cells in the order of the scenarios and rules; what was measured now replaces what was before."""
+    found = {(one.scenario, one.rule): one for one in (*before, *now)}
+    places = [(scenario.name, rule) for scenario in scenarios() for rule in scenario.rules]
+    return [found[place] for place in places if place in found]
+
+
+def measured(scenario: Scenario, runs: int, rules: str) -> list[Cell]:
     rollouts = [scenario.stream(seed) for seed in range(runs)]
     return [
         cell(
@@ -60,6 +81,7 @@ def measured(scenario: Scenario, runs: int) -> list[Cell]:
             passes=name.startswith("Penstock"),
         )
         for name, rule in scenario.rules.items()
+        if rules in name
     ]
 
 

@@ -36,8 +36,11 @@ def _asked() -> Iterator[tuple[str, str, Check]]:
         size = f"{requests} requests a tick"
         yield "at most 2.5% taken back", f"A/A, {size}", _at_most(0.025)
         yield "at most 2.5% taken back", f"A/A, weight and base rising, {size}", _at_most(0.025)
+        yield "at most 2.5% taken back", f"5% more errors, {size}", _at_most(0.025)
         planned = planned_ticks(requests)
-        yield f"95% pass within {planned:.0f} ticks", f"A/A until it passes, {size}", _pass_within(planned)
+        for kind in ("A/A", "5% more errors"):
+            name = f"95% pass without a person within {planned:.0f} ticks"
+            yield name, f"{kind} until it passes, {size}", _pass_within(planned)
     for requests, times, most in ((60, 10, 2), (60, 4, 6), (600, 4, 1), (600, 2, 5)):
         yield f"median at most {most} ticks", f"errors x{times}, {requests} requests a tick", _median(most)
     yield "nine of ten within 3 ticks", "p99 x2, 600 requests a tick", _p90(3)
@@ -59,5 +62,5 @@ def _p90(most: float) -> Check:
 def _pass_within(most: float) -> Check:
     return lambda one: (
         one.pass_p95 is not None and one.pass_p95 <= most,
-        f"median {one.pass_median}, p95 {one.pass_p95}",
+        f"{one.passed:.1%} passed, median {one.pass_median}, p95 {one.pass_p95}",
     )

@@ -96,6 +96,6 @@ def _without_restarts(ticks: Iterator[Tick]) -> float:
             ratio=1.0,
             difference=0.0,
         )
-        if float(np.exp(np.minimum(logs, 300)).mean()) >= LIMIT:
+        if float(np.exp(np.minimum(logs, 300)) @ likelihood.WORSE_WEIGHTS) >= LIMIT:
             return float(at_)
     return math.inf

@@ -20,6 +20,7 @@ _ERRORS: Mapping[str, Rule] = {
     "Kayenta, every tick": rules.kayenta(rules.error_share, again=True),
     "z-test, every tick": rules.naive_counts(rules.error_events),
 }
+_OURS: Mapping[str, Rule] = {name: _ERRORS[name] for name in (STRICT, PENSTOCK)}
 _LATENCIES: Mapping[str, Rule] = {
     STRICT: rules.penstock(LatencyAgainstStable(name="metric", quantile=0.99, tolerate_ratio=1.0)),
     PENSTOCK: rules.penstock(LatencyAgainstStable(name="metric", quantile=0.99)),
@@ -79,7 +80,17 @@ def scenarios() -> Iterator[Scenario]:
         yield Scenario(
             name=f"A/A until it passes, {a_minute}",
             stream=streams.errors(requests, 1, ticks=math.ceil(planned_ticks(requests))),
-            rules={name: _ERRORS[name] for name in (STRICT, PENSTOCK)},
+            rules=_OURS,
+            healthy=True,
+            weight=0.4,
+        )
+        yield Scenario(
+            name=f"5% more errors, {a_minute}", stream=streams.errors(requests, 1.05), rules=_OURS, healthy=True
+        )
+        yield Scenario(
+            name=f"5% more errors until it passes, {a_minute}",
+            stream=streams.errors(requests, 1.05, ticks=math.ceil(planned_ticks(requests))),
+            rules=_OURS,
             healthy=True,
             weight=0.4,
         )
