@@ -14,12 +14,14 @@ from penstock_contract import outputs
 from penstock_contract.counts import SCHEMA
 from penstock_contract.feedback import FeedbackCounts
 from penstock_contract.profile import Profile, Role, layout_of
+from penstock_contract.segments import Segmentation
 from penstock_operator.core.serving_pods import ServingPod
 from penstock_server.outputs_ring import OutputsRing
 from penstock_server.profile.binding import without_model
 from penstock_server.profile.build import Choices, build
 from penstock_server.profile.counting import Counter
 from penstock_server.profile.rows import Block
+from penstock_server.profile.segments import Segments
 from penstock_server.profile.table import Table
 from penstock_server.protocol import DTYPES
 
@@ -50,7 +52,10 @@ class CountingPod:
         self._boot = f"boot-{next(_BOOTS)}"
         self._seq = 0
         self._requests = 0
-        self._counter = Counter(self.profile.columns) if self.profile else None
+        # Made once: it is a digest of the whole layout.
+        self._hash = self.profile.hash if self.profile else None
+        self._counter = Counter.of(self.profile) if self.profile else None
+        self._segments = Segments(self.profile) if self.profile else None
         self._first: float | None = None
 
     def serve(self, values: Values, *, test: npt.NDArray[np.intp] | None = None) -> None:
@@ -64,6 +69,8 @@ class CountingPod:
         if self._counter is not None:
             block = Block(rows=rows, inputs=tensors[Role.INPUT], outputs=tensors[Role.OUTPUT], test=test)
             self._counter.add(block)
+            if self._segments is not None:
+                self._segments.add(block, self.now)
         self._requests += rows
         self._first = self.now if self._first is None else self._first
 
@@ -75,7 +82,7 @@ class CountingPod:
             "modelName": "fraud",
             "modelVersion": "1",
             "revision": "fraud-a",
-            "profileHash": self.profile.hash if self.profile else None,
+            "profileHash": self._hash,
             "profileError": self.error,
             "bootId": self._boot,
             "seq": self._seq,
@@ -91,9 +98,13 @@ class CountingPod:
             message["plain"] = {"rows": self._requests, "columns": []}
         return message | self.lies
 
-    def body(self) -> bytes:
-        """Return what it says now, as it goes over the wire."""
-        return json.dumps(self.message()).encode()
+    def body(self, wanted: Segmentation | None = None) -> bytes:
+        """Return what it says now, as it goes over the wire; from the first time that it is ``wanted``, of segments."""
+        message = self.message()
+        if wanted is not None and self._segments is not None:
+            error = self._segments.ask(wanted, self.now)
+            message["segments"] = {wanted.by: {"error": error}} if error else self._segments.to_wire(wanted)
+        return json.dumps(message).encode()
 
 
 class FakeServingPods:
@@ -119,9 +130,9 @@ class FakeServingPods:
         counting = self.pods.get(pod.name)
         if counting is None or pod.name in self.silent:
             return None
-        match path:
+        match parts.path:
             case "/v1/profile":
-                return counting.body()
+                return counting.body(Segmentation.of_query(parts.query))
             case "/v1/profile/reference":
                 return counting.profile.to_json().encode() if counting.profile else None
         return None

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from penstock_contract.counts import Counts, InvalidCounts, Layout
+from penstock_contract.segments import ProfileSegments
 from penstock_contract.waves import COLUMNS_MIN, WAVES, Sea
 
 SCHEMA = "penstock.profile/v1"
@@ -148,6 +149,7 @@ class Profile:
     columns: tuple[Column, ...]
     counts: Counts
     sea: Sea | None = None
+    segments: ProfileSegments | None = None
     calibration: tuple[Calibration, ...] = ()
     classes: tuple[str, ...] = ()
     model_sha256: str | None = None
@@ -190,6 +192,8 @@ class Profile:
         lines = [f"{_dump(key)}: {_dump(value)}" for key, value in head.items()]
         lines.append('"columns": [\n  ' + ",\n  ".join(_dump(column.to_wire()) for column in self.columns) + "\n]")
         inner = ",\n  ".join(_dump(one) for one in counts.pop("columns"))
+        if self.segments is not None:
+            lines.append(f'"segments": {_dump(self.segments.to_wire(layout_of(self.columns)))}')
         rest = "".join(f"{_dump(key)}: {_dump(value)}, " for key, value in counts.items())
         lines.append(f'"counts": {{{rest}"columns": [\n  {inner}\n]}}')
         return "{\n" + ",\n".join(lines) + "\n}\n"
@@ -254,6 +258,7 @@ def _profile(message: Mapping[str, Any]) -> Profile:
         columns=columns,
         counts=(counts := Counts.from_wire(message["counts"], layout_of(columns))),
         sea=_sea(message.get("sea"), columns, counts),
+        segments=_segments(message.get("segments"), layout_of(columns)),
         calibration=tuple(_calibration(one, bins) for one in message.get("calibration", ())),
         classes=tuple(map(str, message.get("classes", ()))),
         model_sha256=_text(model, "sha256") if model else None,
@@ -277,6 +282,10 @@ def _sea(wire: Mapping[str, Any] | None, columns: Sequence[Column], counts: Coun
     if min(*sea.variances, *sea.spectrum) < 0 or sea.spectrum[0] <= 0:
         raise InvalidProfile("a variance in its sea is below 0, or all are 0")
     return sea
+
+
+def _segments(wire: Mapping[str, Any] | None, layout: Layout) -> ProfileSegments | None:
+    return None if wire is None else ProfileSegments.from_wire(wire, layout)
 
 
 def _calibration(wire: Mapping[str, Any], bins: Mapping[str, int]) -> Calibration:

@@ -30,8 +30,8 @@ _PATHS = ("/healthz", "/readyz", "/metrics", "/v1/profile", "/v1/profile/referen
 class TellProfile(Protocol):
     """Returns the answer of GET of a path below /v1/profile, and whether its body is compressed."""
 
-    def __call__(self, *, accepts_gzip: bool) -> Awaitable[tuple[Answer, bool]]:
-        """``accepts_gzip``: whether the client can read a compressed body."""
+    def __call__(self, *, query: str, accepts_gzip: bool) -> Awaitable[tuple[Answer, bool]]:
+        """``query``: what stands behind the path. ``accepts_gzip``: whether the client can read a compressed body."""
 
 
 class ManagementServer:
@@ -79,7 +79,7 @@ class ManagementServer:
         if tell is None:
             return error_reply(503, NOT_READY[State.LOADING], {"Retry-After": "1"})
         accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-        answer, compressed = await tell(accepts_gzip=accepts_gzip)
+        answer, compressed = await tell(query=request.rel_url.raw_query_string, accepts_gzip=accepts_gzip)
         headers = {**JSON_HEADERS, "Vary": "Accept-Encoding"}
         if compressed:
             headers["Content-Encoding"] = "gzip"

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from penstock_contract import metrics as names
 from penstock_contract.environment import PREDICTION_LOG_OFF, ServingEnvironment
 from penstock_contract.feedback import FeedbackCounts
+from penstock_contract.segments import Segmentation
 from penstock_server.feedback import BODY_BYTES_MAX, BadFeedback
 from penstock_server.inference import Answer, refusal
 from penstock_server.log import Log
@@ -67,17 +68,20 @@ class Observation:
         if self._predictions is not None:
             self._predictions.close()
 
-    async def profile(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
-        """Return the answer of GET /v1/profile, and whether its body is compressed."""
-        return await asyncio.to_thread(self._profile, accepts_gzip=accepts_gzip)
+    async def profile(self, *, query: str, accepts_gzip: bool) -> tuple[Answer, bool]:
+        """Return the answer of GET /v1/profile, and whether its body is compressed; a query asks for segments."""
+        return await asyncio.to_thread(self._profile, query=query, accepts_gzip=accepts_gzip)
 
-    async def reference(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+    async def reference(self, *, query: str, accepts_gzip: bool) -> tuple[Answer, bool]:
         """Return the answer of GET /v1/profile/reference: the profile that is counted against, 404 without one."""
+        del query  # there is but one
         return await asyncio.to_thread(self._reference, accepts_gzip=accepts_gzip)
 
-    def _profile(self, *, accepts_gzip: bool) -> tuple[Answer, bool]:
+    def _profile(self, *, query: str, accepts_gzip: bool) -> tuple[Answer, bool]:
         try:
-            body = self._live.body()
+            body = self._live.body(Segmentation.of_query(query))
+        except ValueError as error:
+            return refusal(400, str(error)), False
         except Stuck as error:
             return refusal(503, str(error), retry_after_seconds=1), False
         return _packed(body, accepts_gzip=accepts_gzip)

@@ -115,6 +115,21 @@ def test_the_counts_are_compressed_for_who_can_read_that(start: Start) -> None:
         assert json.loads(gzip.decompress(response.read()))["schema"] == wire.SCHEMA
 
 
+def test_segments_are_asked_for_by_query_and_nonsense_is_refused(start: Start) -> None:
+    served = start()
+    served.infer([1.0, 2.0])
+    with urllib.request.urlopen(
+        served.management_url + "/v1/profile?segmentBy=x%5B0%5D&value=1", timeout=10
+    ) as response:
+        message = json.load(response)
+    assert message["segments"] == {"x[0]": {"error": "the input 'x[0]' is numeric, and segments are by categories"}}
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(served.management_url + "/v1/profile?segmentBy=x", timeout=10)
+    with refused.value:
+        assert refused.value.code == 400
+        assert "there must be 1 to 8 times value" in json.load(refused.value)["error"]
+
+
 def test_clients_on_the_public_port_cannot_read_the_counts(start: Start) -> None:
     served = start()
     with pytest.raises(urllib.error.HTTPError) as refused, urllib.request.urlopen(served.url + "/v1/profile"):

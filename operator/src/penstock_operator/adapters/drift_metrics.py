@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from penstock_operator.core.drift.live.words import short
+from penstock_operator.core.drift.live.words import named, short
 from penstock_operator.core.objects import ObjectRef
 
 if TYPE_CHECKING:  # it brings numpy along, for which an operator that watches no traffic has no use
@@ -56,27 +56,36 @@ class DriftMetrics(Collector):
         p_value = GaugeMetricFamily(
             "penstock_drift_p_value", "How likely the last window would be if nothing had changed", labels=_OF_SIGNAL
         )
+        together = GaugeMetricFamily(
+            "penstock_drift_together", "Of all columns of the last window at once: inputs/mmd, contribution/nDCG",
+            labels=_OF_SIGNAL,
+        )  # fmt: skip
         omitted = GaugeMetricFamily("penstock_drift_signals_omitted", "Columns that are not shown, to bound series")
         left, dropped = SERIES_MAX, 0
         for labels, sight in self._all():
             watch = sight.watch
-            rows.add_metric(labels, watch.rows)
-            judged.add_metric(labels, watch.windows)
-            waiting.add_metric(labels, watch.waiting)
-            coverage.add_metric(labels, watch.coverage)
-            watching.add_metric(labels, float(sight.problem is None and sight.judge is not None))
+            segment = sight.watched.segment
+            if not segment:  # the rows of segments are among these
+                rows.add_metric(labels, watch.rows)
+                judged.add_metric(labels, watch.windows)
+                waiting.add_metric(labels, watch.waiting)
+                coverage.add_metric(labels, watch.coverage)
+                watching.add_metric(labels, float(sight.problem is None and sight.judge is not None))
             for one in watch.open.values():
-                alarms.add_metric([*labels, short(one.name), one.signal.value], 1)
+                alarms.add_metric([*labels, named(short(one.name), segment), one.signal.value], 1)
+            for signal, number in watch.together.items():
+                together.add_metric([*labels, named(signal, segment)], number)
             ranked = sorted(watch.columns, key=lambda column: -(column.described.psi_adjusted or 0.0))
             shown = ranked[: min(COLUMNS_MAX, left)]
             left -= len(shown)
             dropped += len(ranked) - len(shown)
             for column in shown:
                 if column.described.psi_adjusted is not None:
-                    psi.add_metric([*labels, short(column.described.name)], column.described.psi_adjusted)
-                    p_value.add_metric([*labels, short(column.described.name)], column.described.p)
+                    name = named(short(column.described.name), segment)
+                    psi.add_metric([*labels, name], column.described.psi_adjusted)
+                    p_value.add_metric([*labels, name], column.described.p)
         omitted.add_metric([], dropped)
-        yield from (rows, judged, waiting, coverage, watching, alarms, psi, p_value, omitted)
+        yield from (rows, judged, waiting, coverage, watching, alarms, psi, p_value, together, omitted)
 
     def _all(self) -> "Iterable[tuple[list[str], Sight]]":
         for ref, sights in list(self._sights.items()):

@@ -10,8 +10,9 @@ from penstock_operator.core.conditions import Reason, Saying, timestamp, unix_se
 from penstock_operator.core.drift.budget import Signal
 from penstock_operator.core.drift.live import words
 from penstock_operator.core.drift.live.episodes import Open
+from penstock_operator.core.drift.live.state import Seen, Watch, begin
+from penstock_operator.core.drift.live.versus import Versus
 from penstock_operator.core.drift.live.volume import Volume
-from penstock_operator.core.drift.live.watch import Seen, Watch, begin
 from penstock_operator.core.drift_sight import Sight
 from penstock_operator.core.traffic_report import TrafficReport
 from penstock_operator.core.watched import Watched
@@ -54,12 +55,13 @@ def health(sights: Sequence[Sight]) -> Saying:
     )
     if failing:
         one, sight = failing[0]
-        where = f"{sight.watched.model_deployment}: " if len(sights) > 1 else ""
+        where = f"{sight.watched.model_deployment}: " if _several(sights) else ""
         more = f" (and {len(failing) - 1} more signals)" if len(failing) > 1 else ""
-        return Saying(status=False, reason=_ORDER[one.signal], message=f"{where}{one.message}{more}")
+        message = f"{where}{words.told(one.message, sight.watched.segment)}{more}"
+        return Saying(status=False, reason=_ORDER[one.signal], message=message)
     judged = [sight for sight in sights if sight.watch.windows and sight.state.reason in _JUDGED]
     if judged:
-        rows = sum(sight.watch.rows for sight in judged)
+        rows = sum(sight.watch.rows for sight in _whole(judged))
         return Saying(status=True, reason=Reason.HEALTHY, message=f"nothing has drifted: {rows} rows were judged")
     state = watching(sights)
     reason = Reason.CANNOT_JUDGE if state.status is False else Reason.NOTHING_TO_JUDGE
@@ -73,18 +75,18 @@ def watching(sights: Sequence[Sight]) -> Saying:
         found = [(sight, state) for sight, state in states if wanted(state.reason)]
         if found:
             sight, state = found[0]
-            where = f"{sight.watched.revision}: " if len(sights) > 1 else ""
+            where = f"{words.told(sight.watched.revision, sight.watched.segment)}: " if len(sights) > 1 else ""
             of = f"{len(found)} of {len(sights)}: " if len(sights) > 1 and status is not True else ""
             return Saying(status=status, reason=state.reason, message=f"{of}{where}{state.message}")
     return Saying(status=None, reason=Reason.NOTHING_TO_JUDGE, message="no revision has traffic yet")
 
 
 def _is_collecting(reason: Reason) -> bool:
-    return reason is Reason.COLLECTING_ROWS
+    return reason in (Reason.COLLECTING_ROWS, Reason.GATHERING_REFERENCE)
 
 
 def _is_problem(reason: Reason) -> bool:
-    return reason not in (Reason.COLLECTING_ROWS, Reason.WATCHING)
+    return reason is not Reason.WATCHING and not _is_collecting(reason)
 
 
 def _strongest_first(one: Open) -> tuple[float, float, str]:
@@ -106,20 +108,35 @@ def _ranked(sight: Sight) -> Iterator[tuple[tuple[float | str, ...], Sight, Open
 
 
 def _entry(sight: Sight, what: Open | Seen) -> dict[str, Any]:
-    about = {"modelDeployment": sight.watched.model_deployment, "revision": sight.watched.revision}
+    about = _about(sight)
     if isinstance(what, Seen):
         verdict = "NoData" if what.described.psi is None else "Pass"
-        return {"name": words.short(what.described.name), "verdict": verdict, **about, **_numbers(what)}
+        name = words.named(words.short(what.described.name), sight.watched.segment)
+        return {"name": name, "verdict": verdict, **about, **_numbers(what)}
     column = next((one for one in sight.watch.columns if one.described.name == what.name), None)
     return {
-        "name": words.short(what.name),
+        "name": words.named(words.short(what.name), sight.watched.segment),
         "verdict": "Fail",
         **about,
         **(_numbers(column) if column else {}),
         **_rounded({"psi": what.evidence.get("psi"), "evidence": what.evidence.get("evidence")}),
         "since": timestamp(what.since),
-        "message": what.message,
+        "message": words.told(what.message, sight.watched.segment),
     }
+
+
+def _about(sight: Sight) -> dict[str, str]:
+    about = {"modelDeployment": sight.watched.model_deployment, "revision": sight.watched.revision}
+    return {**about, "segment": sight.watched.segment} if sight.watched.segment else about
+
+
+def _several(sights: Sequence[Sight]) -> bool:
+    return len({(sight.watched.model_deployment, sight.watched.revision) for sight in sights}) > 1
+
+
+def _whole(sights: Sequence[Sight]) -> list[Sight]:
+    """Return those of all traffic: the rows of segments are among theirs."""
+    return [sight for sight in sights if not sight.watched.segment]
 
 
 def _is_asked(sight: Sight, column: Seen) -> bool:
@@ -141,8 +158,8 @@ def _rounded(numbers: Mapping[str, float | None]) -> dict[str, float]:
 def windows(sights: Sequence[Sight], now: float) -> dict[str, Any]:
     """Return what was judged, over all targets."""
     return {
-        "rows": sum(sight.watch.rows for sight in sights),
-        "judged": sum(sight.watch.windows for sight in sights),
+        "rows": sum(sight.watch.rows for sight in _whole(sights)),
+        "judged": sum(sight.watch.windows for sight in _whole(sights)),
         "coverage": round(min(sight.watch.coverage for sight in sights), 4),
         "since": timestamp(min(sight.watch.since for sight in sights)),
         "at": timestamp(now),
@@ -161,8 +178,7 @@ def _target(sight: Sight) -> dict[str, Any]:
     last = watch.volume.last_row_at
     performance = watch.rightness.numbers(watch.rows) if watch.rightness is not None else {}
     return {
-        "modelDeployment": sight.watched.model_deployment,
-        "revision": sight.watched.revision,
+        **_about(sight),
         "role": sight.watched.role.value,
         "reason": state.reason.value,
         "message": state.message,
@@ -176,6 +192,8 @@ def _target(sight: Sight) -> dict[str, Any]:
         **_rounded({"windowSeconds": watch.window_seconds, "rowsPerSecond": watch.volume.usual}),
         **({"lastRowAt": timestamp(last)} if last is not None else {}),
         **({"performance": _rounded(performance)} if performance else {}),
+        **({"againstStable": watch.versus.to_wire()} if watch.versus is not None else {}),
+        **({"together": _rounded(watch.together)} if watch.together else {}),
     }
 
 
@@ -187,7 +205,7 @@ def restored(watched: Watched, live: Mapping[str, Any], now: float) -> Watch:
     """
     watch = begin(watched.revision, now)
     for one in live.get("targets", ()):
-        if one.get("revision") != watched.revision or one.get("modelDeployment") != watched.model_deployment:
+        if not _is_about(watched, one) or one.get("segment", "") != watched.segment:
             continue
         last = one.get("lastRowAt")
         watch = replace(
@@ -195,6 +213,7 @@ def restored(watched: Watched, live: Mapping[str, Any], now: float) -> Watch:
             windows=int(one.get("judged", 0)),
             rows=int(one.get("rows", 0)),
             window_seconds=one.get("windowSeconds"),
+            versus=Versus.from_wire(one.get("againstStable")),
             volume=Volume(
                 usual=one.get("rowsPerSecond"),
                 recent=one.get("rowsPerSecond"),
@@ -207,16 +226,29 @@ def restored(watched: Watched, live: Mapping[str, Any], now: float) -> Watch:
 
 def _alarms(watched: Watched, live: Mapping[str, Any]) -> Iterator[Open]:
     for one in live.get("alarms", ()):
-        if one.get("revision") != watched.revision or one.get("modelDeployment") != watched.model_deployment:
+        name = _unnamed(one["name"], watched.segment)
+        if not _is_about(watched, one) or name is None:
             continue
         signal = SignalClass(one["signal"])
         if signal in _PLACES and one.get("state") != "Ended":
             yield Open(
                 signal=signal,
-                name=one["name"],
+                name=name,
                 since=unix_seconds(one["since"]),
-                message=one.get("message", ""),
+                message=one.get("message", "").removeprefix(words.told("", watched.segment)),
                 window_id=one["window"],
                 evidence=one.get("evidence", {}),
                 seen=one.get("seen", "1"),
             )
+
+
+def _is_about(watched: Watched, entry: Mapping[str, Any]) -> bool:
+    return (entry.get("revision"), entry.get("modelDeployment")) == (watched.revision, watched.model_deployment)
+
+
+def _unnamed(name: str, segment: str) -> str | None:
+    """Return the name of a signal without its segment, None where it is another one's."""
+    if segment:
+        bare = name.removesuffix(words.named("", segment))
+        return bare if bare != name else None
+    return None if name.endswith("]") and " [" in name else name

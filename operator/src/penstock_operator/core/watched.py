@@ -1,9 +1,10 @@
 """Which revisions a policy watches for drift."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from penstock_contract.segments import Segmentation
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
 from penstock_operator.core.objects import Manifest
 
@@ -17,12 +18,18 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watched:
-    """One revision under watch, and the endpoint whose traffic it shares with others, empty if with none."""
+    """One revision under watch, and the endpoint whose traffic it shares with others, empty if with none.
+
+    ``beside``: of a candidate, the stable revision that has the rest of the traffic. ``segment``: which part of its
+    traffic, by the value of an input; empty: all of it.
+    """
 
     model_deployment: str
     revision: str
     role: Role = Role.STABLE
     endpoint: str = ""
+    beside: str = ""
+    segment: str = ""
 
 
 def watches(spec: DriftPolicySpec) -> bool:
@@ -45,6 +52,18 @@ def watched(spec: DriftPolicySpec, split: Manifest | None, deployments: Sequence
         for one in chosen
         if (revision := (one.get("status") or {}).get("stableRevision"))
     )
+
+
+def segmented(spec: DriftPolicySpec, revisions: Sequence[Watched]) -> tuple[Watched, ...]:
+    """Return revisions, each followed by its segments where the policy asks for any."""
+    names = segmentation(spec).names if spec.segment_by is not None else ()
+    return tuple(replace(one, segment=segment) for one in revisions for segment in ("", *names))
+
+
+def segmentation(spec: DriftPolicySpec) -> Segmentation:
+    """Return how a policy parts traffic; it must ask for it."""
+    assert spec.segment_by is not None
+    return Segmentation(by=spec.segment_by.input, values=tuple(spec.segment_by.values))
 
 
 def chosen(spec: DriftPolicySpec, deployments: Sequence[Manifest]) -> int:
@@ -73,5 +92,6 @@ def _of_split(split: Manifest) -> tuple[Watched, ...]:
                 revision=revision,
                 role=Role.CANDIDATE,
                 endpoint=endpoint,
+                beside=str(stable or ""),
             )
     return tuple(result.values())

@@ -1,10 +1,11 @@
 """Reconciles a DriftPolicy: what its split and live traffic say of it, and what follows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
 from penstock_operator.api.v1alpha1.drift_policy import DriftPolicySpec
+from penstock_operator.core import retirement
 from penstock_operator.core.conditions import Conditions, Reason
 from penstock_operator.core.drift_policy import Surroundings, policy_status
 from penstock_operator.core.metric_alarms import metric_alarms
@@ -47,14 +48,27 @@ class DriftPolicyReconciler:
         split = self._split(ref, spec)
         deployments = self._cluster.list(Kind.MODEL_DEPLOYMENT, ref.namespace)
         seen = await self._look(
-            watching.Case(ref=ref, spec=spec, split=split, deployments=deployments, live=policy.get("status", {}))
+            watching.Case(
+                ref=ref,
+                owner=policy,
+                spec=spec,
+                split=split,
+                deployments=deployments,
+                live=policy.get("status", {}),
+            )
         )
         alarms = (
             metric_alarms(ref.name, split, now=now, idle=[one.name for one in spec.metrics if one.dry_run])
             if spec.metrics
             else ()
         )
-        case = Case(policy=policy, spec=spec, alarms=(*alarms, *(seen.alarms if seen else ())), now=now)
+        case = Case(
+            policy=policy,
+            spec=spec,
+            alarms=(*alarms, *(seen.alarms if seen else ())),
+            now=now,
+            around=self._around(policy, spec, deployments),
+        )
         acted = await self._actor.act(case)
         around = Surroundings(
             split=split,
@@ -75,6 +89,16 @@ class DriftPolicyReconciler:
         if self._watch is None:
             self._watch = self._make_watch()
         return await self._watch.look(case)
+
+    def _around(
+        self, policy: Manifest, spec: DriftPolicySpec, deployments: Sequence[Manifest]
+    ) -> retirement.Surroundings:
+        """Return what has traffic, where the policy may retire something or has."""
+        asked = any("Retire" in action.do for action in spec.actions)
+        if not asked and not (policy.get("status") or {}).get("retired"):
+            return retirement.Surroundings()
+        splits = self._cluster.list(Kind.TRAFFIC_SPLIT, policy["metadata"]["namespace"])
+        return retirement.surroundings(deployments, splits)
 
     def _forget(self, ref: ObjectRef) -> None:
         if self._watch is not None:

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock_contract.counts import InvalidCounts, ProfileMismatch
 from penstock_contract.profile import InvalidProfile, Profile
@@ -12,7 +12,7 @@ from penstock_contract.profile import parse as parse_profile
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.drift.live.fitting import shape_of
 from penstock_operator.core.drift.live.flat import Read, Shape, unprofiled
-from penstock_operator.core.drift.live.watch import Look
+from penstock_operator.core.drift.live.state import Look
 from penstock_operator.core.drift.performance import Estimator, estimator_of
 from penstock_operator.core.drift_sight import Problem
 from penstock_operator.core.names import REVISION
@@ -51,6 +51,15 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of the rows: those of one value of an input, or of all that are not among ``values``."""
+
+    by: str
+    value: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """What the pods of a revision said at one time, for every policy that asks."""
 
@@ -58,19 +67,31 @@ class Answers:
     ready: tuple[str, ...]
     present: frozenset[str]
     bodies: Mapping[str, bytes]
+    #: What was read of it, by pod and input: reading it for each segment would cost as many times.
+    segments: dict[tuple[str, str], Mapping[str, Read]] = field(default_factory=dict, compare=False)
 
-    def decoded(self, shape: Shape, now: float) -> Look:
-        """Return what they said; of those that made no sense, why."""
+    def decoded(self, shape: Shape, now: float, part: Part | None = None) -> Look:
+        """Return what they said, of all rows or of a part of them; of those that made no sense, why."""
         reads: dict[str, Read] = {}
         refused: dict[str, str] = {}
         for pod, body in self.bodies.items():
             try:
-                reads[pod] = shape.decode(body)
+                if part is None:
+                    reads[pod] = shape.decode(body)
+                elif (read := self._segments(pod, body, shape, part.by).get(part.value)) is not None:
+                    reads[pod] = read
+                else:
+                    refused[pod] = f"pod {pod} counts other segments"
             except ProfileMismatch as error:
                 refused[pod] = f"pod {pod} counts against another profile: {error}"
             except InvalidCounts as error:
                 refused[pod] = f"pod {pod} is not believed: {error}"
         return Look(now=now, reads=reads, ready=self.ready, present=self.present, refused=refused)
+
+    def _segments(self, pod: str, body: bytes, shape: Shape, by: str) -> Mapping[str, Read]:
+        if (pod, by) not in self.segments:
+            self.segments[pod, by] = shape.decode_segments(body, by)
+        return self.segments[pod, by]
 
 
 class PodCounts:
@@ -84,22 +105,25 @@ class PodCounts:
         self._monotonic = monotonic
         self._fresh_seconds = fresh_seconds
         self._references: dict[_Place, Known] = {}
-        self._answers: dict[_Place, Answers] = {}
+        self._answers: dict[tuple[str, str, str], Answers] = {}
 
     def keep(self, used: Collection[_Place]) -> None:
         """Drop what is known of all other revisions."""
         self._references = {place: known for place, known in self._references.items() if place in used}
-        self._answers = {place: answers for place, answers in self._answers.items() if place in used}
+        self._answers = {key: answers for key, answers in self._answers.items() if key[:2] in used}
 
-    async def read(self, namespace: str, revision: str, *, shared: bool) -> Answers:
-        """Return what the pods of a revision have counted. ``shared``: whether others ask for the same."""
-        now = self._monotonic()
-        fresh = self._answers.get((namespace, revision))
+    async def read(self, namespace: str, revision: str, *, shared: bool, query: str = "") -> Answers:
+        """Return what the pods of a revision have counted. ``shared``: whether others ask for the same.
+
+        ``query`` asks for segments.
+        """
+        now, path = self._monotonic(), f"{COUNTS_PATH}?{query}" if query else COUNTS_PATH
+        fresh = self._answers.get((namespace, revision, query))
         if fresh is not None and now - fresh.at < self._fresh_seconds:
             return fresh
         pods = self._cluster.list(Kind.POD, namespace, {REVISION: revision})
         ready, leaving = ready_serving_pods(pods), leaving_serving_pods(pods)
-        bodies = await self._ask(namespace, [*ready, *leaving], COUNTS_PATH)
+        bodies = await self._ask(namespace, [*ready, *leaving], path)
         answers = Answers(
             at=now,
             ready=tuple(pod.name for pod in ready),
@@ -107,7 +131,7 @@ class PodCounts:
             bodies=bodies,
         )
         if shared:
-            self._answers[namespace, revision] = answers
+            self._answers[namespace, revision, query] = answers
         return answers
 
     async def reference(self, namespace: str, revision: str, answers: Answers) -> Known | Problem:

@@ -22,9 +22,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A policy that watches live traffic, and what it sees. ``live`` is the status that it has."""
+    """A policy that watches live traffic, and what it sees. ``live`` is the status that it has, ``owner`` all of it."""
 
     ref: ObjectRef
+    owner: Manifest
     spec: DriftPolicySpec
     split: Manifest | None
     deployments: Sequence[Manifest]

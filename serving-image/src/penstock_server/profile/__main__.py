@@ -64,7 +64,10 @@ def _options(arguments: Sequence[str]) -> _Options:
     return _Options(
         model=model, data=files[-1], output=given.output, outputs=_names(given.outputs), labels=given.labels,
         ignore=_names(given.ignore), quiet=given.quiet,
-        choices=Choices(categorical=frozenset(_names(given.categorical)), numeric=frozenset(_names(given.numeric))),
+        choices=Choices(
+            categorical=frozenset(_names(given.categorical)), numeric=frozenset(_names(given.numeric)),
+            segment_by=given.segment_by,
+        ),
     )  # fmt: skip
 
 
@@ -88,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ignore", metavar="COL[,COL]", help="columns to leave out")
     parser.add_argument("--categorical", metavar="COL[,COL]", help="count these inputs by value, whatever their type")
     parser.add_argument("--numeric", metavar="COL[,COL]", help="count these inputs by size, whatever their values")
+    parser.add_argument("--segment-by", metavar="COL", help="also count the rows of each value of this input")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress bar, no table")
     return parser
 

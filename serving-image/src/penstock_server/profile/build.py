@@ -1,6 +1,6 @@
 """Builds a reference profile from rows and what the model answered to them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from penstock_contract.profile import (
     cross_columns,
     layout_hash,
 )
+from penstock_contract.segments import PROFILE_VALUES_MAX, ProfileSegments, Segmentation
 from penstock_contract.waves import COLUMNS_MIN
 from penstock_server.predictions import class_name
 from penstock_server.probabilities import are_probabilities
@@ -25,6 +26,7 @@ from penstock_server.profile import describe
 from penstock_server.profile.binding import Bound, matrices
 from penstock_server.profile.counting import Counter
 from penstock_server.profile.rows import OUTPUT_COLUMNS_MAX, Block
+from penstock_server.profile.segments import Segments
 from penstock_server.profile.table import UnusableData
 from penstock_server.profile.waves import Scatter, Waves
 from penstock_server.protocol import DTYPES, Array
@@ -39,10 +41,14 @@ _BINARY = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What a person decides: columns to count as categories or as numbers against the rule."""
+    """What a person decides: columns to count as categories or as numbers against the rule.
+
+    ``segment_by``: an input by whose values rows are also counted.
+    """
 
     categorical: frozenset[str] = frozenset()
     numeric: frozenset[str] = frozenset()
+    segment_by: str | None = None
 
 
 def build(
@@ -67,17 +73,40 @@ def build(
     counter = Counter(columns, waves=waves)
     scatter = counter.scatter = Scatter(waves) if waves is not None else None
     total = len((*inputs, *outputs)[0].array)
-    for start in range(0, total, _CHUNK_ROWS):
-        part = slice(start, min(start + _CHUNK_ROWS, total))
-        taken = {role: {name: array[part] for name, array in arrays.items()} for role, arrays in rows.items()}
-        size = part.stop - start
-        counter.add(Block(rows=size, inputs=taken[Role.INPUT], outputs=taken[Role.OUTPUT]))
-        counted(size)
+    for block in _blocks(rows, total):
+        counter.add(block)
+        counted(block.rows)
     calibration, classes = ((), ()) if labels is None else _calibration(columns, outputs, labels)
     sea, counts = scatter.sea() if scatter is not None else None, counter.counts()
     if sea is None:
         counts = replace(counts, waves=())
-    return Profile(columns=columns, counts=counts, sea=sea, calibration=calibration, classes=classes)
+    profile = Profile(columns=columns, counts=counts, sea=sea, calibration=calibration, classes=classes)
+    if choices.segment_by is None:
+        return profile
+    return replace(profile, segments=_segments(profile, choices.segment_by, _blocks(rows, total)))
+
+
+def _blocks(rows: Mapping[Role, Mapping[str, Array]], total: int) -> Iterator[Block]:
+    for start in range(0, total, _CHUNK_ROWS):
+        part = slice(start, min(start + _CHUNK_ROWS, total))
+        taken = {role: {name: array[part] for name, array in arrays.items()} for role, arrays in rows.items()}
+        yield Block(rows=part.stop - start, inputs=taken[Role.INPUT], outputs=taken[Role.OUTPUT])
+
+
+def _segments(profile: Profile, by: str, blocks: Iterable[Block]) -> ProfileSegments:
+    column = next((one for one in profile.columns if one.name == f"{Role.INPUT}s/{by}"), None)
+    frequent: list[tuple[int, str]] = []
+    if column is not None:
+        bins = profile.counts.columns[profile.columns.index(column)].bins
+        frequent = sorted(((-count, str(name)) for count, name in zip(bins, column.categories, strict=False)))
+    wanted = Segmentation(by=by, values=tuple(name for _, name in frequent[:PROFILE_VALUES_MAX]))
+    segments = Segments(profile)
+    if error := segments.ask(wanted, 0.0):
+        raise UnusableData(f"--segment-by: {error}")
+    for block in blocks:
+        segments.add(block, 0.0)
+    counts = segments.counts(wanted)
+    return ProfileSegments(by=by, counts={value: counts[value] for value in wanted.values})
 
 
 def _flat(outputs: Sequence[Bound]) -> Mapping[str, Array]:

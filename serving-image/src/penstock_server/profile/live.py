@@ -14,6 +14,7 @@ import orjson
 from penstock_contract.counts import SCHEMA
 from penstock_contract.feedback import FeedbackCounts
 from penstock_contract.profile import layout_of
+from penstock_contract.segments import Segmentation
 from penstock_server.feedback import Feedback, decode
 from penstock_server.log import Log
 from penstock_server.profile.counting import Counter
@@ -21,6 +22,7 @@ from penstock_server.profile.packing import Packed
 from penstock_server.profile.plain import PlainCounter
 from penstock_server.profile.reference import Reference, Source
 from penstock_server.profile.rows import Answered, Tensors, blocks
+from penstock_server.profile.segments import Segments
 from penstock_server.profile.tap import ENOUGH_REQUESTS, Tap
 from penstock_server.protocol import Array, InferRequest, TensorSpec
 
@@ -82,6 +84,7 @@ class LiveProfile:
         self._here_times: list[float] = []
         self._reference: Reference | None = None
         self._counter: Counter | PlainCounter = PlainCounter(self._tensors)
+        self._segments: Segments | None = None
         self._feedback = Feedback(self._outputs)
         self._requests = 0
         self._complained = False
@@ -119,12 +122,24 @@ class LiveProfile:
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_SECONDS)
 
-    def body(self) -> bytes:
-        """Return the answer of GET /v1/profile, everything answered before the call included; raise Stuck."""
+    def body(self, wanted: Segmentation | None = None) -> bytes:
+        """Return the answer of GET /v1/profile, everything answered before the call included; raise Stuck.
+
+        From the first time that it is ``wanted`` on, rows are also counted by an input.
+        """
         with self._turn():
             self._drain()
             message = self._message()
+            if wanted is not None:
+                message["segments"] = self._segmented(wanted)
         return orjson.dumps(message)
+
+    def _segmented(self, wanted: Segmentation) -> dict[str, Any]:
+        if self._segments is None:
+            return {wanted.by: {"error": "there is no profile to count against"}}
+        self._settle()
+        error = self._segments.ask(wanted, time.time())
+        return {wanted.by: {"error": error}} if error else self._segments.to_wire(wanted)
 
     def reference(self) -> bytes | None:
         """Return the profile that is counted against, as a file holds it; None without one. Raises Stuck."""
@@ -195,7 +210,8 @@ class LiveProfile:
         self._reference = self._source()
         profile = self._reference.profile
         if profile is not None:
-            self._counter = Counter(profile.columns)
+            self._counter = Counter.of(profile)
+            self._segments = Segments(profile)
             self._feedback = Feedback(self._outputs, profile)
             self._log("profile", columns=len(profile.columns), rows=profile.rows, hash=profile.hash)
         elif self._reference.error:
@@ -209,6 +225,7 @@ class LiveProfile:
             self._wake.clear()
             with contextlib.suppress(Stuck), self._turn():
                 self._drain()
+                self._settle()
         with contextlib.suppress(Stuck), self._turn():
             self._drain()
 
@@ -230,6 +247,8 @@ class LiveProfile:
                 return
             started = time.thread_time()
             self._count_or_complain(packed, ())
+            if self._segments is not None and self._segments.waiting_rows > _CHUNK_ROWS:
+                self._wake.set()  # counting them by segments takes longer
             self._learn(time.thread_time() - started)
         finally:
             self._lock.release()
@@ -268,6 +287,14 @@ class LiveProfile:
         self._uncounted_rows += rows - (self._rows - before)
         return rows
 
+    def _settle(self) -> None:
+        """Count by segments what waits for that; nobody waits for it but who asks for segments."""
+        try:
+            if self._segments is not None:
+                self._segments.settle()
+        except Exception as error:  # noqa: BLE001 - the top of the loop: who comes next is counted all the same
+            self._complain(error)
+
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
@@ -285,6 +312,8 @@ class LiveProfile:
             if block is not None:
                 self._counter.add(block)
                 self._rows += block.rows
+                if self._segments is not None:
+                    self._segments.add(block, now)
 
 
 def _pick(count: int) -> int:

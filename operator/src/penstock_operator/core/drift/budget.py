@@ -23,6 +23,8 @@ class Signal(StrEnum):
     CORRELATION = "correlation"
     CONTRIBUTION = "contribution"
     DATA_QUALITY = "dataQuality"
+    MMD = "mmd"
+    RANKING = "nDCG"
 
 
 #: What each kind gets of the budget: most of it where small changes hide, little where a defect is loud.
@@ -32,7 +34,11 @@ _WEIGHTS = {
     Signal.CORRELATION: 3,
     Signal.CONTRIBUTION: 2,
     Signal.DATA_QUALITY: 1,
+    Signal.MMD: 3,
+    Signal.RANKING: 1,
 }
+#: The kinds that are judged where nobody says which: all that a budget is for without being asked.
+USUAL = frozenset(_WEIGHTS) - {Signal.MMD, Signal.RANKING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,10 +10,12 @@ from penstock_contract.profile import (
     CLIP,
     FIXED_POINT,
     PROBABILITY_EPSILON,
+    SCORE_SCALE,
     Column,
     Kind,
     Transform,
 )
+from penstock_contract.waves import WAVE_SCALE, waves_of
 from penstock_operator.core.drift.tally import (
     MISSING,
     NEGATIVE_INFINITY,
@@ -52,7 +54,7 @@ def count(frame: Frame, values: Mapping[str, Values], window_rows: int) -> Talli
         for place, column in enumerate(columns)
         if column.kind is Kind.NUMERIC
     }
-    cross, cross_sums = _moments(frame, places, windows)
+    scores = _scores(frame, places, windows)
     return Tallies(
         rows=np.full(windows, float(window_rows)),
         test_rows=np.full(windows, float(window_rows)),
@@ -61,8 +63,9 @@ def count(frame: Frame, values: Mapping[str, Values], window_rows: int) -> Talli
         quality=_quality(columns, bins, special),
         sums=_sums(len(columns), fixed, windows),
         output_sums=_output_sums(frame, shifted, fixed, windows),
-        cross=cross,
-        cross_sums=cross_sums,
+        cross=scores.transpose(0, 2, 1) @ scores,
+        cross_sums=scores.sum(axis=1),
+        waves=_waves(frame, scores),
     )
 
 
@@ -146,15 +149,29 @@ def _output_sums(frame: Frame, shifted: Sequence[Places], fixed: Mapping[int, Fl
     return sums
 
 
-def _moments(frame: Frame, places: Sequence[Places], windows: int) -> tuple[Floats, Floats]:
+def _scores(frame: Frame, places: Sequence[Places], windows: int) -> Floats:
+    """Return (windows, rows, crossed)."""
     crossed = frame.crossed
     if not crossed:
-        return np.zeros((windows, 0, 0)), np.zeros((windows, 0))
-    scores = np.stack(
+        return np.zeros((windows, 0, 0))
+    return np.stack(
         [_score_table(frame.columns[place], frame.width)[places[place]].reshape(windows, -1) for place in crossed],
         axis=2,
     )
-    return scores.transpose(0, 2, 1) @ scores, scores.sum(axis=1)
+
+
+def _waves(frame: Frame, scores: Floats) -> Floats:
+    """Return how many rows there are, and the sums of the waves: in single precision, as pods add them up."""
+    if frame.sea is None:
+        return np.zeros((len(scores), 0))
+    waves = waves_of(frame.sea, scores.shape[2])
+    weights = np.array([wave.weights for wave in waves], np.float32) / np.float32(SCORE_SCALE)
+    phases = np.array([wave.phase for wave in waves], np.float32)
+    sums = np.zeros((len(scores), frame.waves))
+    for window, rows in zip(sums, scores, strict=True):  # all windows at once would need a hundred times the memory
+        heights = np.cos(rows.astype(np.float32) @ weights.T + phases) * np.float32(WAVE_SCALE)
+        window[0], window[1:] = len(rows), np.rint(heights).sum(axis=0, dtype=np.float64)
+    return sums
 
 
 def _score_table(column: Column, width: int) -> Floats:

@@ -11,12 +11,14 @@ from penstock_operator.core.drift import (
     conditional,
     contribution,
     correlation,
+    discrepancy,
     distances,
     quality,
+    ranking,
     spread,
     univariate,
 )
-from penstock_operator.core.drift.budget import Budget, Signal, budget, holm
+from penstock_operator.core.drift.budget import USUAL, Budget, Signal, budget, holm
 from penstock_operator.core.drift.spread import Spread, Steps
 from penstock_operator.core.drift.tally import Floats, Frame, Places, Tallies
 
@@ -36,7 +38,8 @@ class Alarm:
     ``p`` is adjusted for all tests of its kind and ``limit`` is what it was compared with; ``evidence`` their ratio's
     logarithm, which can be compared over kinds and lengths. ``lost``: of a contribution, the share that is surely gone.
     ``psi``: of an input or output, over these windows, less what so many rows show by chance; ``live`` and ``known``:
-    of data quality, the share of rows that is wrong, there and in the reference.
+    of data quality, the share of rows that is wrong, there and in the reference. ``distance``: of how all inputs go
+    together. ``ndcg``: of the order of contributions, with ``less``, the input that counts for less by most.
     """
 
     kind: Signal
@@ -48,6 +51,9 @@ class Alarm:
     psi: float | None = None
     live: float = 0.0
     known: float = 0.0
+    distance: float | None = None
+    ndcg: float | None = None
+    less: str = ""
 
     @property
     def evidence(self) -> float:
@@ -88,6 +94,9 @@ class Judge:
     """Everything that a profile, a length of windows and a budget decide beforehand.
 
     ``kinds``: the signals that are asked for; those that are not leave their share of the budget to the others.
+    ``reference``: what windows are compared with where that is not the profile's own rows, counted as these were.
+    ``levels_max``: at most so many lengths of look-back. ``ndcg_min``: what the order of contributions must be worth,
+    where that is asked for.
     """
 
     def __init__(
@@ -96,10 +105,13 @@ class Judge:
         *,
         window_rows: int,
         false_alarm_every: float,
-        kinds: Collection[Signal] = frozenset(Signal),
+        kinds: Collection[Signal] = USUAL,
+        reference: Tallies | None = None,
+        levels_max: int | None = None,
+        ndcg_min: float | None = None,
     ) -> None:
-        self.frame = Frame(columns=profile.columns)
-        self.reference = Tallies.of([profile.counts], self.frame)
+        self.frame = Frame.of(profile)
+        self.reference = Tallies.of([profile.counts], self.frame) if reference is None else reference
         self.shapes = univariate.reference_of(self.frame, self.reference)
         self.links = contribution.links_of(self.frame, self.reference)
         self._pairs = correlation.pairs_of(self.frame, self.reference)
@@ -107,13 +119,19 @@ class Judge:
             self.frame, self.reference, correlation.kurtoses(self.frame, self.reference)
         )
         self._checks = quality.checks(self.frame)
+        # How waves scatter is known of the profile's own rows alone.
+        self._waters = discrepancy.waters_of(profile.sea, self.reference) if reference is None else None
+        self._ndcg_min = ndcg_min
+        self._order = ranking.order_of(self.frame, self.reference)
         self._counts = self._counted()
         self.budget: Budget = budget(
             false_alarm_every=false_alarm_every,
             window_rows=window_rows,
-            reference_rows=profile.rows,
+            reference_rows=profile.rows if reference is None else int(reference.rows[0]),
             kinds=[kind for kind, count in self._counts.items() if count and kind in kinds],
         )
+        if levels_max is not None:
+            self.budget = replace(self.budget, levels=min(self.budget.levels, levels_max))
         self.window_rows = window_rows
         self._pooled: dict[float, univariate.Pooled] = {}
 
@@ -184,6 +202,15 @@ class Judge:
             odd=odd,
         )
 
+    def together(self, window: Tallies) -> dict[str, float]:
+        """Return what is asked for about all columns of a window at once, by the name of its signal."""
+        told: dict[str, float] = {}
+        if Signal.MMD in self.budget.kinds and self._waters is not None:
+            told[self._name(Signal.MMD, 0)] = discrepancy.distance(self._waters, window)
+        if Signal.RANKING in self.budget.kinds and (found := ranking.seen(self.frame, self._order, window)):
+            told[self._name(Signal.RANKING, 0)] = found[0]
+        return told
+
     def _parts(self, windows: Tallies, memory: Memory) -> tuple[list[Tallies], list[Places], tuple[Tallies, ...]]:
         """Return the windows in each length that blocks come in, behind those remembered.
 
@@ -229,6 +256,8 @@ class Judge:
                 variance_max=contribution.VARIANCE_MAX,
             ),
             Signal.DATA_QUALITY: quality.p_values(self._checks, self.reference, tallies),
+            Signal.MMD: self._discrepancies(tallies),
+            Signal.RANKING: self._rankings(tallies),
         }  # fmt: skip
         for kind, p in tests.items():
             if not p.shape[1] or kind not in looks.budget.kinds:
@@ -256,10 +285,24 @@ class Judge:
             rows, reference_rows = block.bins[0, column].sum(), self.shapes.rows[column]
             chance = (pooled.groups[column] - 1) * (1 / max(rows, 1.0) + 1 / max(reference_rows, 1.0))
             return replace(alarm, psi=max(0.0, float(distances.psi(live, known) - chance)))
+        if alarm.kind is Signal.MMD and self._waters is not None:
+            return replace(alarm, distance=discrepancy.distance(self._waters, block))
+        if alarm.kind is Signal.RANKING and (found := ranking.seen(self.frame, self._order, block)):
+            return replace(alarm, ndcg=found[0], less=_bare(self.frame.columns[found[1]]))
         if alarm.kind is Signal.DATA_QUALITY:
             live_share, known_share = (quality.share(self._checks[place], one) for one in (block, self.reference))
             return replace(alarm, live=live_share, known=known_share)
         return alarm
+
+    def _discrepancies(self, tallies: Tallies) -> Floats:
+        if self._waters is None or Signal.MMD not in self.budget.kinds:
+            return np.ones((len(tallies), 0))
+        return discrepancy.p_values(self._waters, tallies)
+
+    def _rankings(self, tallies: Tallies) -> Floats:
+        if self._ndcg_min is None or Signal.RANKING not in self.budget.kinds:
+            return np.ones((len(tallies), 0))
+        return ranking.p_values(self.frame, self._order, tallies, ndcg_min=self._ndcg_min)
 
     def _counted(self) -> dict[Signal, int]:
         return {
@@ -268,6 +311,8 @@ class Judge:
             Signal.CORRELATION: len(self._pairs.z),
             Signal.CONTRIBUTION: len(self.links.slope),
             Signal.DATA_QUALITY: len(self._checks),
+            Signal.MMD: int(self._waters is not None),
+            Signal.RANKING: int(self._ndcg_min is not None and self._order.usable),
         }
 
     def _name(self, kind: Signal, place: int) -> str:
@@ -284,6 +329,10 @@ class Judge:
             case Signal.DATA_QUALITY:
                 check = self._checks[place]
                 return f"{kind}/{_bare(columns[check.place])}/{check.what}"
+            case Signal.MMD:
+                return f"{Signal.INPUTS}/{kind}"
+            case Signal.RANKING:
+                return f"{Signal.CONTRIBUTION}/{kind}"
 
 
 def _bare(column: Column) -> str:

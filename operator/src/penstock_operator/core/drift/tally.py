@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock_contract.counts import Counts
-from penstock_contract.profile import Column, Role, cross_columns
+from penstock_contract.profile import Column, Profile, Role, cross_columns
+from penstock_contract.waves import WAVES
 
 Floats = npt.NDArray[np.float64]
 Places = npt.NDArray[np.intp]
@@ -21,9 +22,23 @@ QUALITY = ("missing", "negative_infinity", "positive_infinity", "below", "above"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """The shape of tallies: columns, inputs first, bins filled up to those of the widest."""
+    """The shape of tallies: columns, inputs first, bins filled up to those of the widest.
+
+    ``sea``: the hash of the profile that the waves come from, where it has any.
+    """
 
     columns: tuple[Column, ...]
+    sea: str | None = None
+
+    @classmethod
+    def of(cls, profile: Profile) -> "Frame":
+        """Return the shape of a profile's tallies."""
+        return cls(columns=profile.columns, sea=profile.hash if profile.sea is not None else None)
+
+    @property
+    def waves(self) -> int:
+        """How many numbers the waves have: how many rows there are, and a sum for each wave."""
+        return 0 if self.sea is None else 1 + WAVES
 
     @property
     def width(self) -> int:
@@ -52,7 +67,8 @@ class Tallies:
 
     ``bins`` (windows, columns, width), ``special`` (windows, 3, columns), ``quality`` (windows, 6, columns),
     ``sums`` (windows, 2, columns), ``output_sums`` (windows, outputs, inputs, width),
-    ``cross`` (windows, crossed, crossed), ``cross_sums`` (windows, crossed), ``rows`` and ``test_rows`` (windows,).
+    ``cross`` (windows, crossed, crossed), ``cross_sums`` (windows, crossed), ``waves`` (windows, rows and waves or
+    none), ``rows`` and ``test_rows`` (windows,).
     """
 
     rows: Floats
@@ -64,6 +80,7 @@ class Tallies:
     output_sums: Floats
     cross: Floats
     cross_sums: Floats
+    waves: Floats
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -146,6 +163,7 @@ def _of_one(counts: Counts, frame: Frame) -> dict[str, Any]:
         "output_sums": output_sums,
         "cross": np.triu(cross) + np.triu(cross, 1).T,
         "cross_sums": np.array(counts.cross_sums, dtype=np.float64),
+        "waves": np.array(counts.waves or (0,) * frame.waves, dtype=np.float64)[: frame.waves],
     }
 
 

@@ -5,8 +5,6 @@ What ``penstock_contract.counts`` reads is read here some ten times as fast, whi
 
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
-from itertools import accumulate
 from math import isfinite
 from typing import Any
 
@@ -15,20 +13,16 @@ import numpy.typing as npt
 
 from penstock_contract.counts import SCHEMA, InvalidCounts, ProfileMismatch
 from penstock_contract.feedback import FeedbackCounts
-from penstock_contract.profile import CLIP, FIXED_POINT, Profile, layout_of
+from penstock_contract.profile import CLIP, FIXED_POINT, Profile
+from penstock_contract.segments import of_wire
+from penstock_contract.waves import WAVE_SCALE
+from penstock_operator.core.drift.live.places import HEAD, QUALITY_FIELDS, ROWS, TEST_FIELDS, TEST_ROWS, Order, Places
 from penstock_operator.core.drift.tally import Frame, Tallies
 
 Ints = npt.NDArray[np.int64]
-#: Half the memory of the usual places: an operator keeps these for each of thousands of models.
-Places = npt.NDArray[np.int32]
 
 #: Beyond, floating point does not hold every whole number; 3e10 rows at the cut-off are below it in every sum.
 _LARGEST = 2**53
-_ROWS, _TEST_ROWS = 0, 1
-_HEAD = 2
-_TEST_FIELDS = ("missing", "negativeInfinity", "positiveInfinity", "sum", "sumOfSquares")
-_SPECIAL = 3
-_QUALITY_FIELDS = ("missing", "negativeInfinity", "positiveInfinity", "below", "above", "unseen")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,64 +40,25 @@ class Read:
     @property
     def rows(self) -> int:
         """All rows that were counted."""
-        return int(self.numbers[_ROWS])
+        return int(self.numbers[ROWS])
 
     @property
     def test_rows(self) -> int:
         """Rows that tests may take for independent."""
-        return int(self.numbers[_TEST_ROWS])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Spot:
-    """Where the numbers of one column begin, and how many there are of each sort."""
-
-    start: int
-    bins: int
-    outputs: int
-
-    @property
-    def fields(self) -> int:
-        return self.start + self.bins
-
-    @property
-    def sums(self) -> int:
-        return self.fields + len(_TEST_FIELDS)
-
-    @property
-    def quality(self) -> int:
-        return self.sums + self.bins * self.outputs
-
-    @property
-    def end(self) -> int:
-        return self.quality + len(_QUALITY_FIELDS)
+        return int(self.numbers[TEST_ROWS])
 
 
 class Shape:
-    """The order of a profile's numbers in a row: head, cross sums, cross moments, then column by column."""
+    """What pods that count against a profile send, read into a row of whole numbers."""
 
     def __init__(self, profile: Profile) -> None:
-        self.frame = Frame(columns=profile.columns)
+        self.frame = Frame.of(profile)
         self.profile_hash = profile.hash
-        layout = layout_of(profile.columns)
-        self._names = list(layout.names)
-        self._crossed = layout.crossed
-        self._triangle = layout.crossed * (layout.crossed + 1) // 2
-        self._contributing = layout.contributing
+        self._names = [column.name for column in profile.columns]
         # A missing value scores 0, and a sum of scores of 0 or 1 is larger than that of their squares.
         self._score_max = max((abs(score) for column in profile.columns for score in column.scores), default=0) + 1
-        outputs = [layout.contributing if one else 0 for one in layout.inputs]
-        sizes = [
-            bins + len(_TEST_FIELDS) + bins * of + len(_QUALITY_FIELDS)
-            for bins, of in zip(layout.bins, outputs, strict=True)
-        ]
-        first = _HEAD + self._crossed + self._triangle
-        starts = accumulate(sizes, initial=first)
-        self._spots = [
-            _Spot(start=start, bins=bins, outputs=of)
-            for start, bins, of in zip(starts, layout.bins, outputs, strict=False)
-        ]
-        self.size = self._spots[-1].end
+        self._order = Order(profile.columns)
+        self.size = self._order.size + self.frame.waves
 
     def zero(self) -> Ints:
         """Return the counts of no rows."""
@@ -111,6 +66,9 @@ class Shape:
 
     def decode(self, body: bytes) -> Read:
         """Return what a pod said; raise ProfileMismatch, or InvalidCounts with where and why."""
+        return self._read(self._message(body))
+
+    def _message(self, body: bytes) -> dict[str, Any]:
         try:
             message: Any = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -120,14 +78,41 @@ class Shape:
         if message.get("profileHash") != self.profile_hash:
             problem = message.get("profileError") or f"it counted against {message.get('profileHash')}"
             raise ProfileMismatch(f"{problem}; the reference is {self.profile_hash}"[:500])
+        return message
+
+    def decode_segments(self, body: bytes, by: str) -> dict[str, Read]:
+        """Return what a pod said of each segment by an input; raises as ``decode`` does.
+
+        ``life``: counting of segments may end and begin anew while the pod goes on.
+        """
+        message = self._message(body)
+        told = of_wire(message, by)
+        if told is None:
+            raise InvalidCounts("it counts no segments: it runs an older serving image")
+        if error := told.get("error"):
+            raise InvalidCounts(f"it counts no segments: {error}"[:500])
+        counts = told.get("counts")
+        if not isinstance(counts, dict) or not all(isinstance(one, dict) for one in counts.values()):
+            raise InvalidCounts("its segments have no counts")
+        boot = f"{str(message.get('bootId'))[:64]}/{_whole(told.get('life'), 'life')}"
+        head = {"bootId": boot, "seq": message.get("seq"), "firstTs": told.get("firstTs"), "counters": {}}
+        return {value: self._read({**head, "counts": one}) for value, one in counts.items()}
+
+    def decode_counts(self, wire: dict[str, Any]) -> Ints:
+        """Return counts as a profile has them; raise InvalidCounts."""
+        numbers = self._numbers(wire)
+        self.check(numbers)
+        return numbers
+
+    def _read(self, message: dict[str, Any]) -> Read:
         counts, counters = message.get("counts"), message.get("counters")
         if not isinstance(counts, dict) or not isinstance(counters, dict):
             raise InvalidCounts("it has no counts")
         numbers = self._numbers(counts)
-        self._check(numbers)
+        self.check(numbers)
         feedback = _feedback(message.get("feedback", {}))
         return Read(
-            boot_id=str(message.get("bootId"))[:64],
+            boot_id=str(message.get("bootId"))[:96],
             seq=_whole(message.get("seq"), "seq"),
             numbers=numbers,
             requests=_whole(counters.get("requests", 0), "requests"),
@@ -141,12 +126,12 @@ class Shape:
         if not isinstance(columns, list) or [_name(one) for one in columns] != self._names:
             raise InvalidCounts("its columns are not those of the profile")
         flat: list[Any] = [counts.get("rows"), counts.get("testRows")]
-        flat += _listed(counts.get("crossSums"), self._crossed, "crossSums")
-        flat += _listed(counts.get("cross"), self._triangle, "cross")
-        for column, spot in zip(columns, self._spots, strict=True):
+        flat += _listed(counts.get("crossSums"), self._order.crossed, "crossSums")
+        flat += _listed(counts.get("cross"), self._order.triangle, "cross")
+        for column, spot in zip(columns, self._order.spots, strict=True):
             name, get = column["name"], column.get
             flat += _listed(get("bins"), spot.bins, name)
-            flat += [get(field, 0) for field in _TEST_FIELDS]
+            flat += [get(field, 0) for field in TEST_FIELDS]
             sums = get("outputSums")
             if sums is None:
                 flat += [0] * (spot.bins * spot.outputs)
@@ -157,132 +142,69 @@ class Shape:
                     flat += _listed(one, spot.bins, name)
             quality = get("quality")
             if quality is None:
-                flat += [0] * len(_QUALITY_FIELDS)
+                flat += [0] * len(QUALITY_FIELDS)
             elif isinstance(quality, dict):
-                flat += [quality.get(field, 0) for field in _QUALITY_FIELDS]
+                flat += [quality.get(field, 0) for field in QUALITY_FIELDS]
             else:
                 raise InvalidCounts(f"quality of {name!r} does not fit")
+        if self.frame.waves:
+            flat += _listed(counts.get("waves"), self.frame.waves, "waves")
         return _whole_numbers(flat)
 
-    def _check(self, numbers: Ints) -> None:
+    def check(self, numbers: Ints) -> None:
         """Raise InvalidCounts for numbers that no counting of rows gives."""
-        rows, test_rows = int(numbers[_ROWS]), int(numbers[_TEST_ROWS])
+        rows, test_rows = int(numbers[ROWS]), int(numbers[TEST_ROWS])
         if numbers.max() > _LARGEST or numbers.min() < -_LARGEST:
             raise InvalidCounts("it holds a number beyond 2**53")
-        if test_rows > rows or (numbers[self._never_negative] < 0).any():
+        if test_rows > rows or (numbers[self._order.never_negative] < 0).any():
             raise InvalidCounts("a count of it is below 0, or it has more test rows than rows")
-        if (self._by_column(numbers[self._placed], self._placed_columns) > test_rows).any():
+        if (self._by_column(numbers[self._order.placed], self._order.placed_columns) > test_rows).any():
             raise InvalidCounts("a column of it has more values than there are test rows")
-        if (numbers[self._of_quality] > rows).any():
+        if (numbers[self._order.of_quality] > rows).any():
             raise InvalidCounts("a column of it has more wrong values than there are rows")
         bound = test_rows * CLIP * FIXED_POINT
-        if (np.abs(numbers[self._of_sums]) > bound).any():
+        if (np.abs(numbers[self._order.of_sums]) > bound).any():
             raise InvalidCounts("a sum of it is larger than its rows allow")
-        crossed = slice(_HEAD, _HEAD + self._crossed + self._triangle)
+        crossed = slice(HEAD, HEAD + self._order.crossed + self._order.triangle)
         if (np.abs(numbers[crossed]) > test_rows * self._score_max**2).any():
             raise InvalidCounts("a cross moment of it is larger than its rows allow")
+        waves = numbers[self._order.size :]
+        if len(waves) and not (0 <= waves[0] <= test_rows and np.abs(waves[1:]).max() <= waves[0] * WAVE_SCALE):
+            raise InvalidCounts("a wave of it is larger than its rows allow")
 
     def _by_column(self, numbers: Ints, columns: Places) -> Ints:
-        return np.rint(np.bincount(columns, weights=numbers, minlength=len(self._spots))).astype(np.int64)
+        return np.rint(np.bincount(columns, weights=numbers, minlength=len(self._order.spots))).astype(np.int64)
 
     def fell(self, difference: Ints) -> bool:
         """Return whether a counter that only rises is lower in a later answer of the same life of a pod."""
-        return bool((difference[self._never_negative] < 0).any() or difference[_TEST_ROWS] > difference[_ROWS])
+        if self.frame.waves and difference[self._order.size] < 0:
+            return True
+        return bool((difference[self._order.never_negative] < 0).any() or difference[TEST_ROWS] > difference[ROWS])
 
     def tallies(self, numbers: Ints) -> Tallies:
         """Return the numbers as the one window of tallies."""
-        frame, values = self.frame, numbers.astype(np.float64)
+        frame, order, values = self.frame, self._order, numbers.astype(np.float64)
         bins = np.zeros((1, len(frame.columns), frame.width))
-        bins[0, self._bin_columns, self._bin_places] = values[self._bins]
-        output_sums = np.zeros((1, self._contributing, frame.inputs, frame.width))
-        output_sums[0, self._sum_outputs, self._sum_columns, self._sum_places] = values[self._output_sums]
-        cross = np.zeros((1, self._crossed, self._crossed))
-        first, second = self._upper
-        moments = values[_HEAD + self._crossed : _HEAD + self._crossed + self._triangle]
+        bins[0, order.bin_columns, order.bin_places] = values[order.bins]
+        output_sums = np.zeros((1, order.contributing, frame.inputs, frame.width))
+        output_sums[0, order.sum_outputs, order.sum_columns, order.sum_places] = values[order.output_sums]
+        cross = np.zeros((1, order.crossed, order.crossed))
+        first, second = order.upper
+        moments = values[HEAD + order.crossed : HEAD + order.crossed + order.triangle]
         cross[0, first, second] = moments
         cross[0, second, first] = moments
         return Tallies(
-            rows=values[_ROWS : _ROWS + 1],
-            test_rows=values[_TEST_ROWS : _TEST_ROWS + 1],
+            rows=values[ROWS : ROWS + 1],
+            test_rows=values[TEST_ROWS : TEST_ROWS + 1],
             bins=bins,
-            special=values[self._special][np.newaxis],
-            quality=values[self._of_quality][np.newaxis],
-            sums=values[self._sums][np.newaxis],
+            special=values[order.special][np.newaxis],
+            quality=values[order.of_quality][np.newaxis],
+            sums=values[order.sums][np.newaxis],
             output_sums=output_sums,
             cross=cross,
-            cross_sums=values[np.newaxis, _HEAD : _HEAD + self._crossed],
+            waves=values[np.newaxis, self._order.size :],
+            cross_sums=values[np.newaxis, HEAD : HEAD + order.crossed],
         )
-
-    @cached_property
-    def _bins(self) -> Places:
-        return _joined([np.arange(spot.start, spot.fields) for spot in self._spots])
-
-    @cached_property
-    def _bin_columns(self) -> Places:
-        return np.repeat(np.arange(len(self._spots), dtype=np.int32), [spot.bins for spot in self._spots])
-
-    @cached_property
-    def _bin_places(self) -> Places:
-        return _joined([np.arange(spot.bins) for spot in self._spots])
-
-    @cached_property
-    def _special(self) -> Places:
-        """(3, columns): missing, negative and positive infinity."""
-        return np.array([[spot.fields + field for spot in self._spots] for field in range(_SPECIAL)], dtype=np.int32)
-
-    @cached_property
-    def _sums(self) -> Places:
-        """(2, columns): sum, and sum of squares."""
-        fields = range(_SPECIAL, len(_TEST_FIELDS))
-        return np.array([[spot.fields + field for spot in self._spots] for field in fields], dtype=np.int32)
-
-    @cached_property
-    def _of_quality(self) -> Places:
-        """(6, columns)."""
-        fields = range(len(_QUALITY_FIELDS))
-        return np.array([[spot.quality + field for spot in self._spots] for field in fields], dtype=np.int32)
-
-    @cached_property
-    def _output_sums(self) -> Places:
-        return _joined([np.arange(spot.sums, spot.quality) for spot in self._spots])
-
-    @cached_property
-    def _sum_outputs(self) -> Places:
-        parts = [np.repeat(np.arange(spot.outputs), spot.bins) for spot in self._spots]
-        return _joined(parts)
-
-    @cached_property
-    def _sum_columns(self) -> Places:
-        return np.repeat(
-            np.arange(len(self._spots), dtype=np.int32), [spot.bins * spot.outputs for spot in self._spots]
-        )
-
-    @cached_property
-    def _sum_places(self) -> Places:
-        return _joined([np.tile(np.arange(spot.bins), spot.outputs) for spot in self._spots])
-
-    @cached_property
-    def _upper(self) -> tuple[Places, Places]:
-        first, second = np.triu_indices(self._crossed)
-        return first.astype(np.int32), second.astype(np.int32)
-
-    @cached_property
-    def _placed(self) -> Places:
-        """What has one for each value of a column: its bins, and what has none."""
-        return _joined([np.arange(spot.start, spot.fields + _SPECIAL) for spot in self._spots])
-
-    @cached_property
-    def _placed_columns(self) -> Places:
-        return np.repeat(np.arange(len(self._spots), dtype=np.int32), [spot.bins + _SPECIAL for spot in self._spots])
-
-    @cached_property
-    def _never_negative(self) -> Places:
-        squares = self._sums[1]
-        return _joined([np.array([_ROWS, _TEST_ROWS]), self._placed, squares, self._of_quality.ravel()])
-
-    @cached_property
-    def _of_sums(self) -> Places:
-        return _joined([self._sums[0], self._output_sums])
 
 
 def _feedback(wire: Any) -> FeedbackCounts:
@@ -291,18 +213,13 @@ def _feedback(wire: Any) -> FeedbackCounts:
     except (ValueError, AttributeError) as error:
         raise InvalidCounts(f"feedback: {error}") from None
     whole = [getattr(counts, name) for name in (*FeedbackCounts.OUTCOMES, "lag_milliseconds")]
-    whole += [count for row in counts.confusion.values() for count in row.values()]
-    sizes = (counts.absolute_error, counts.squared_error)
+    whole += [count for table in (counts.confusion, counts.scores) for row in table.values() for count in row.values()]
+    sizes = (counts.absolute_error, counts.squared_error, counts.quartic_error)
     if not all(isinstance(one, int) and 0 <= one <= _LARGEST for one in whole):
         raise InvalidCounts("feedback: a count of it is no whole number from 0 on")
     if not all(isfinite(one) for one in (*sizes, counts.error)) or min(sizes) < 0:
         raise InvalidCounts("feedback: a sum of errors is not finite, or below 0")
     return counts
-
-
-def _joined(parts: list[Any]) -> Places:
-    joined: Places = np.concatenate(parts).astype(np.int32)
-    return joined
 
 
 def unprofiled(body: bytes) -> str | None:

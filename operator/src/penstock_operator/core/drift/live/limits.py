@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from penstock_operator.core.alarms import SignalClass
 from penstock_operator.core.drift.budget import Signal
 from penstock_operator.core.drift.engine import Alarm
+from penstock_operator.core.drift.live.against import Against
 from penstock_operator.core.drift.live.rightness import Demands
 
 #: What of the engine is which class of signals for actions.
@@ -16,6 +17,8 @@ CLASSES = {
     Signal.CORRELATION: SignalClass.CORRELATION,
     Signal.CONTRIBUTION: SignalClass.CONTRIBUTION,
     Signal.DATA_QUALITY: SignalClass.DATA_QUALITY,
+    Signal.MMD: SignalClass.INPUTS,
+    Signal.RANKING: SignalClass.CONTRIBUTION,
 }
 
 
@@ -28,7 +31,8 @@ class Limits:
     values (``missing``, ``invalid``, ``outOfRange``, ``unseen``), the share of rows that may be. ``volume_ratio``: how
     many times more or fewer rows than usual there may be; ``silence_seconds``: how long there may be none.
     ``window_rows`` and ``per_30_days`` say how often is looked, and how often in vain.
-    ``demands``: how often the model must be right.
+    ``demands``: how often the model must be right. ``distance_max``: how far all inputs together may have moved;
+    ``ndcg_min``: what the order of contributions must be worth. ``against``: what live rows are compared with.
     """
 
     kinds: frozenset[Signal]
@@ -41,6 +45,9 @@ class Limits:
     volume_ratio: float | None = None
     silence_seconds: float | None = None
     demands: Demands | None = None
+    distance_max: float = 0.0
+    ndcg_min: float | None = None
+    against: Against = field(default_factory=Against)
 
     def count(self, alarm: Alarm) -> bool:
         """Return whether a difference is one that the policy wants to hear of."""
@@ -55,6 +62,8 @@ class Limits:
                 limit = self.rates.get(alarm.name.rpartition("/")[2])
                 # Missing values that became rarer are an alarm of the engine, too; whoever sets a limit asks for more.
                 return limit is None or alarm.live > limit
+            case Signal.MMD:
+                return alarm.distance is None or alarm.distance > self.distance_max
             case _:
                 return True
 
@@ -62,6 +71,10 @@ class Limits:
         """Return the limit that a difference is told with; None where any difference counts."""
         if alarm.kind is Signal.DATA_QUALITY:
             return self.rates.get(alarm.name.rpartition("/")[2])
+        if alarm.kind is Signal.MMD:
+            return self.distance_max
+        if alarm.kind is Signal.RANKING:
+            return self.ndcg_min
         return self.psi_max.get(alarm.kind)
 
     def watches(self, name: str) -> bool:

@@ -36,6 +36,13 @@ def sentence(alarm: Alarm, *, rows: int, limit: float | None, explained: float |
             text = f"{column}: {share(alarm.live)} {_WRONG.get(what, what)} over {rows} rows"
             text += f", {share(alarm.known)} in the reference"
             return text if limit is None else f"{text}, limit {share(limit)}"
+        case Signal.RANKING:
+            text = f"inputs matter in another order than they did: nDCG {alarm.ndcg or 0.0:.2f} over {rows} rows"
+            text += f", limit {limit:g}" if limit is not None else ""
+            return f"{text}; {short(alarm.less)} counts for less by most" if alarm.less else text
+        case Signal.MMD:
+            text = f"inputs no longer go together as they did: MMD {alarm.distance or 0.0:.3f} over {rows} rows"
+            return text if limit is None else f"{text}, limit {limit:g}"
 
 
 def silence(seconds: float, limit_seconds: float) -> str:

@@ -39,3 +39,21 @@ def short(name: str) -> str:
     """Return a name of bounded length without what a terminal might obey."""
     text = "".join(letter if letter.isprintable() else "?" for letter in name)
     return text if len(text) <= _NAME_MAX else text[: _NAME_MAX - 1] + "…"
+
+
+def named(signal: str, segment: str) -> str:
+    """Return the name of a signal of a segment, which no other segment's has.
+
+    >>> named("inputs/amount", "de"), named("inputs/amount", "")
+    ('inputs/amount [de]', 'inputs/amount')
+    """
+    return f"{signal} [{segment}]" if segment else signal
+
+
+def told(message: str, segment: str) -> str:
+    """Return what is said of a segment.
+
+    >>> told("amount: PSI 0.31 over 500 rows", "de")
+    'de: amount: PSI 0.31 over 500 rows'
+    """
+    return f"{short(segment)}: {message}" if segment else message
