@@ -44,7 +44,7 @@ class ModelServer:
         self.noted = self._infer.noted
         #: What may be kept of requests that have not all arrived, whatever the port.
         self.unfinished = self._infer.unfinished
-        self.feedback = HttpFeedback()
+        self.feedback = HttpFeedback(self.unfinished)
         self._connections: Connections | None = None
         self._inference: Inference | None = None
         self._openapi: bytes | None = None

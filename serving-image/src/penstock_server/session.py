@@ -37,6 +37,11 @@ _NOT_TEXT = (
     "an output of strings holds bytes that are not UTF-8 text, which ONNX Runtime does not hand over; "
     "let the model answer bytes as a tensor of UINT8"
 )
+_NOT_IMPLEMENTED = "Could not find an implementation for"
+_NEWER = (
+    "ONNX Runtime has it in other versions or for other types: export the model with a newer opset "
+    "(onnx.version_converter lifts a file), or cast to float32"
+)
 _NODE_FAILED = "Non-zero status code returned while running"
 _TERMINATED = "terminate flag"
 _NO_MEMORY = ("bad_alloc", "Available memory of")
@@ -239,9 +244,11 @@ def _may_loop(path: Path) -> bool:
 def _load_failed(error: Exception) -> LoadFailed:
     message = _words(error)
     if isinstance(error, ort_errors.InvalidProtobuf):
-        return LoadFailed(Reason.NOT_ONNX, message)
+        return LoadFailed(Reason.NOT_ONNX, f"the file is not ONNX, or not all of it: {message}")
     if "is not a registered function/op" in message or "No Op registered for" in message:
         return LoadFailed(Reason.UNKNOWN_OPERATOR, message)
+    if _NOT_IMPLEMENTED in message:
+        return LoadFailed(Reason.UNKNOWN_OPERATOR, f"{message}; {_NEWER}")
     return LoadFailed(Reason.LOAD_FAILED, message, permanent=not any(words in message for words in _NO_MEMORY))
 
 
