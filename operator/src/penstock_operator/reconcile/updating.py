@@ -21,7 +21,7 @@ _CONDITION = "ModelUpdated"
 
 
 class Updates:
-    """One step for each training that has succeeded: its words are read once its success is in status.
+    """One step for the last training that has succeeded: its words are read, and what they name is applied.
 
     Applying them twice changes nothing, so nothing is lost or repeated if the process dies in between.
     """
