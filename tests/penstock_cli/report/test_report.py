@@ -177,6 +177,12 @@ def test_what_cannot_be_watched_says_why(profile: Profile) -> None:
     assert "no pod counts against a profile" in words
 
 
+def test_what_is_watched_names_its_segment(profile: Profile) -> None:
+    part = {"revision": STABLE, "segment": "de", "role": "Stable", "reason": "Watching", "message": "windows of 500"}
+    words = " ".join(Elements(page(gather(Shop(profile, targets=[part]), "fraud-guard"), now=NOW)).text)
+    assert f"{STABLE} [de]" in words
+
+
 def test_a_policy_of_one_model_shows_its_stable_revision_and_the_split_beside_it(profile: Profile) -> None:
     shop = Shop(profile)
     shop.objects[POLICIES][0]["spec"] = {"target": {"kind": "ModelDeployment", "name": "fraud"}}

@@ -44,7 +44,7 @@ def targets(policy: Wire) -> Safe | None:
     """Return what is watched, and why what is not watched is not."""
     rows = [
         [
-            text(one, "revision"),
+            f"{text(one, 'revision')} [{segment}]" if (segment := text(one, "segment")) else text(one, "revision"),
             text(one, "role"),
             element("span", text(one, "reason"), class_="" if text(one, "reason") == "Watching" else "unknown"),
             text(one, "message"),

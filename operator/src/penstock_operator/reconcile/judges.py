@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
+from penstock_contract.counts import InvalidCounts
 from penstock_contract.profile import layout_of
 from penstock_operator.core.conditions import Reason
 from penstock_operator.core.drift.budget import REFERENCE_PER_BLOCK, Signal
@@ -80,8 +81,11 @@ def _rows_of(known: Known, part: Part) -> Ints | Problem:
     if counts is None:
         text = f"the profile does not know rows whose {part.by} is {words.short(part.value)}: {fix}"
         return Problem(reason=Reason.REFERENCE_MISSING, message=text)
-    wire = counts.to_wire(layout_of(profile.columns))
-    return known.shape.decode_counts(wire)
+    try:
+        return known.shape.decode_counts(counts.to_wire(layout_of(profile.columns)))
+    except InvalidCounts as error:
+        text = f"the profile's rows by {part.by} cannot be used: {error}; {fix}"
+        return Problem(reason=Reason.PROFILE_MISMATCH, message=text)
 
 
 def _too_small(rows: int, source: Source) -> Problem:
