@@ -29,7 +29,7 @@ from penstock_server.observer import Observer
 from penstock_server.pace import Pace, size_of
 from penstock_server.session import ORT_VERSION, Cancellation, LoadFailed, Session, bound_tensors
 from penstock_server.settings import Settings
-from penstock_server.sockets import listening_socket
+from penstock_server.sockets import listening_socket, why
 
 _WARM_UP_SECONDS_MAX = 30.0
 #: On top of the request timeout: what a request that was just accepted needs besides its run.
@@ -272,7 +272,7 @@ class Server:
             where = f"{self._settings.host or 'all interfaces'} port {port}"
             raise CannotServe(
                 Reason.INVALID_CONFIGURATION,
-                f"cannot listen on {where}: {error.strerror or error}; choose another with PENSTOCK_{setting} or "
+                f"cannot listen on {where}: {why(error)}; choose another with PENSTOCK_{setting} or "
                 f"{_OPTIONS[setting]}",
                 permanent=False,
             ) from error

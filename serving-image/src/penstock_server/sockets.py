@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import cast
 
@@ -26,3 +27,8 @@ def listening_socket(host: str | None, port: int) -> socket.socket:
         return socket.create_server(("", port), backlog=1024)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def why(error: OSError) -> str:
+    """Return why nobody can listen, without the address that Python repeats."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)

@@ -11,7 +11,7 @@ from penstock_server.inference import Inference
 from penstock_server.lifecycle import Lifecycle
 from penstock_server.metrics import Metrics
 from penstock_server.outputs_ring import OutputsRing
-from penstock_server.sockets import listening_socket
+from penstock_server.sockets import listening_socket, why
 from penstock_server.unfinished_bodies import UnfinishedBodies
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class GrpcPort:
             listening = listening_socket(self._host, serving.grpc_port)
         except OSError as error:
             where = f"{self._host or 'all interfaces'} port {serving.grpc_port}"
-            raise OSError(f"{where}: {error.strerror or error}") from error
+            raise OSError(f"{where}: {why(error)}") from error
         try:
             await asyncio.to_thread(_import)
             from penstock_server.grpc_service.listener import GrpcListener  # noqa: PLC0415 - as above
