@@ -1011,6 +1011,69 @@ CASES = {
         invalid={"spec.dataQuality": {"silenceMax": "10"}},
         valid={"spec.dataQuality": {"silenceMax": "10m"}},
     ),
+    "first rows that nobody counted": Case(
+        kind=DPOL,
+        said="reference: FirstRows needs firstRows, such as firstRows: {rows: 50000}",
+        invalid={"spec.drift": {"reference": "FirstRows", "inputs": {}}},
+        valid={"spec.drift": {"reference": "FirstRows", "firstRows": {}, "inputs": {}}},
+    ),
+    "a window for another reference": Case(
+        kind=DPOL,
+        said="reference: Window needs window, such as",
+        invalid={
+            "spec.drift": {
+                "window": {"from": "2026-12-01T00:00:00Z", "until": "2026-12-08T00:00:00Z"},
+                "inputs": {},
+            }
+        },
+        valid={
+            "spec.drift": {
+                "reference": "Window",
+                "window": {"from": "2026-12-01T00:00:00Z", "until": "2026-12-08T00:00:00Z"},
+                "inputs": {},
+            }
+        },
+    ),
+    "a window that ends before it begins": Case(
+        kind=DPOL,
+        said="from must be before until",
+        invalid={
+            "spec.drift": {
+                "reference": "Window",
+                "window": {"from": "2026-12-08T00:00:00Z", "until": "2026-12-01T00:00:00Z"},
+                "inputs": {},
+            }
+        },
+        valid={
+            "spec.drift": {
+                "reference": "Window",
+                "window": {"from": "2026-12-01T00:00:00+01:00", "until": "2026-12-08T00:00:00+01:00"},
+                "inputs": {},
+            }
+        },
+    ),
+    "a stable revision beside nobody": Case(
+        kind=DPOL,
+        said="reference: Stable compares candidates with the stable revision of a TrafficSplit",
+        invalid={
+            "spec.target": {"kind": "ModelDeployment", "name": "fraud"},
+            "spec.metrics": [],
+            "spec.drift": {"reference": "Stable", "outputs": {}},
+        },
+        valid={"spec.drift": {"reference": "Stable", "outputs": {}}},
+    ),
+    "segments of nothing": Case(
+        kind=DPOL,
+        said="segmentBy parts what drift and dataQuality watch: write one of them",
+        invalid={"spec.segmentBy": {"input": "country", "values": ["de"]}},
+        valid={"spec.segmentBy": {"input": "country", "values": ["de"]}, "spec.drift": {"inputs": {}}},
+    ),
+    "a segment by the name of all others": Case(
+        kind=DPOL,
+        said="other is what rows of all other values are called: leave it out",
+        invalid={"spec.segmentBy": {"input": "country", "values": ["de", "other"]}, "spec.drift": {"inputs": {}}},
+        valid={"spec.segmentBy": {"input": "country", "values": ["de", "at"]}, "spec.drift": {"inputs": {}}},
+    ),
     "a silence of a second": Case(
         kind=DPOL,
         said="must be at least 10s and at most 720h",
