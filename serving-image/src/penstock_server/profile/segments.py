@@ -128,7 +128,7 @@ def _joined(blocks: Sequence[Block]) -> Iterator[Block]:
             rows=int(starts[-1]),
             inputs={name: np.concatenate([block.inputs[name] for block in group]) for name in group[0].inputs},
             outputs={name: np.concatenate([block.outputs[name] for block in group]) for name in group[0].outputs},
-            test=None if plain else np.concatenate(tests),
+            test=None if plain else np.concatenate(tests).astype(np.intp),
         )
 
 
