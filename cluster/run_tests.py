@@ -12,6 +12,7 @@ is too little machine for all: it is the longest. A test that is skipped is a te
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -101,7 +102,11 @@ class Run:
                 self.work.stop()
                 raise
         statuses = [status for track in tracks for status in track.result()]
-        return not any([*statuses, self._test(CLUSTER, MEASURING)])
+        try:
+            return not any([*statuses, self._test(CLUSTER, MEASURING)])
+        except BaseException:
+            self.work.stop()
+            raise
 
     def _on_cluster(self) -> list[int]:
         fulfil(self.cluster, self._provision)
@@ -190,6 +195,8 @@ def total(reports: Iterable[Path]) -> Counter[str]:
 
 def main() -> None:
     """Run everything; the exit status is 0 only if every test was run and passed."""
+    # Whoever ends this, by ctrl-C or by name, ends what it has started too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     work = Work()
     # A cluster that is up already (make up) is used and left as it is.
     ours = subprocess.run([*EMBEDDED, "status"], check=False, capture_output=True).returncode != 0

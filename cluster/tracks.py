@@ -1,11 +1,12 @@
 """Commands of several tracks that run at the same time: what they print, and how long each took."""
 
 import os
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,17 +62,16 @@ class Work:
             raise PartFailedError(title)
 
     def stop(self) -> None:
-        """End all that runs; what is begun afterwards fails at once."""
+        """Interrupt all that runs, as ctrl-C would, with all that it has started; what is begun afterwards fails."""
         with self._lock:
             self._stopped = True
             running = list(self._running)
         for process in running:
-            process.terminate()
+            _send(process, signal.SIGINT)
         for process in running:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(_END_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            _send(process, signal.SIGKILL)
 
     def say(self, text: str) -> None:
         """Print one line, whole."""
@@ -101,6 +101,8 @@ class Work:
                 stderr=subprocess.STDOUT,
                 text=True,
                 errors="replace",
+                # A group of its own, so that it can be ended with all that it has started.
+                start_new_session=True,
             )
             self._running.append(process)
         return process
@@ -122,6 +124,12 @@ class Work:
 
     def _now(self) -> float:
         return time.monotonic() - self.started
+
+
+def _send(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    """Send a signal to a command and to what it has started and left running."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
 
 
 def _processors() -> tuple[int, int] | None:

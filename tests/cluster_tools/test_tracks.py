@@ -64,18 +64,20 @@ def test_stopping_ends_what_runs_and_what_is_begun_afterwards_fails(work: Work, 
 
     def track() -> None:
         try:
-            run(work, f"open({str(begun)!r}, 'w').close(); import time; time.sleep(60)")
+            run(work, f"import subprocess; subprocess.run(['sh', '-c', 'echo $$ >{begun}; exec sleep 60'])")
         except PartFailedError as error:
             raised.append(error)
 
     thread = threading.Thread(target=track)
     started = time.monotonic()
     thread.start()
-    while not begun.exists() and time.monotonic() - started < 20:
+    while not (begun.exists() and begun.read_text()) and time.monotonic() - started < 20:
         thread.join(0.05)
     work.stop()
     thread.join(20)
     assert not thread.is_alive()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(begun.read_text()), 0)
     assert len(raised) == 1
     assert time.monotonic() - started < 40
     with pytest.raises(PartFailedError):
