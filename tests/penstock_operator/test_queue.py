@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from tests.fakes.people import Unobserved
 from tests.fakes.virtual_time import in_virtual_time
 
 from penstock_operator.core.objects import Kind, ObjectRef
@@ -435,6 +436,26 @@ async def test_how_late_each_reconcile_began_is_told() -> None:
         queue.add(ref("b"))
         await asyncio.sleep(8)
     assert heard.late == [0, 3, 1], "b waited for a; the next look at a was due after 5 s, while b went on until 6 s"
+
+
+@virtual
+async def test_urgent_objects_go_first_and_the_others_still_get_each_third_turn() -> None:
+    reconciler = Scripted()
+    kinds = {Kind.TRAFFIC_SPLIT: reconciler, Kind.DRIFT_POLICY: reconciler}
+    queue = WorkQueue(kinds, observer=Unobserved(), workers=1, urgent={Kind.TRAFFIC_SPLIT})
+    for number in range(4):
+        queue.add(ref(f"policy-{number}", Kind.DRIFT_POLICY))
+    for number in range(6):
+        queue.add(ref(f"split-{number}"))
+    assert queue.depth == 10
+    async with working(queue):
+        await asyncio.sleep(1)
+    ran = [key.name for _, key in reconciler.runs]
+    assert ran == [
+        *("split-0", "split-1", "policy-0"),
+        *("split-2", "split-3", "policy-1"),
+        *("split-4", "split-5", "policy-2", "policy-3"),
+    ]
 
 
 @virtual

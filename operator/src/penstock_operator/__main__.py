@@ -1,6 +1,7 @@
 """The composition root: reads the settings, builds every part, runs the process."""
 
 import asyncio
+import gc
 import logging
 import os
 import secrets
@@ -42,7 +43,7 @@ from penstock_operator.adapters.xds.server import XdsServer
 from penstock_operator.core.fanout import affected
 from penstock_operator.core.manifests.router import RouterSettings
 from penstock_operator.core.manifests.serving_pod import ServingImage
-from penstock_operator.core.news import is_news
+from penstock_operator.core.news import is_news, moves_ties
 from penstock_operator.core.objects import Kind, Manifest, ObjectRef
 from penstock_operator.election import Elector, Leadership, SoleReplica
 from penstock_operator.intake import Intake
@@ -77,6 +78,11 @@ from penstock_operator.settings import Settings, SettingsError, read_settings
 _LOG = logging.getLogger(__name__)
 #: A rollout writes new numbers at each tick; who shows them too may follow this much later.
 _NUMBERS_SECONDS = 10.0
+#: And later still among hundreds of splits: of each kind so many follow in a second, all splits together.
+_FOLLOWERS_PER_SECOND = 5.0
+#: A full garbage collection walks through the whole cache while nothing else happens. Objects of the cluster go by
+#: their reference counts, and what is left in cycles may wait, a hundred times as long as usual.
+_YOUNG_COLLECTIONS_BEFORE_A_FULL_ONE = 1000
 #: The chart's name of the operator's service account.
 _ACCOUNT = "penstock-operator"
 
@@ -96,6 +102,7 @@ def main() -> None:
     except SettingsError as error:
         sys.exit(f"penstock-operator: {error}")
     log.configure(settings.log_level)
+    gc.set_threshold(*gc.get_threshold()[:2], _YOUNG_COLLECTIONS_BEFORE_A_FULL_ONE)
     try:
         status = asyncio.run(_run(settings))
     except ConfigException as error:
@@ -161,7 +168,7 @@ async def _run(settings: Settings) -> int:
             },
         )
         journaled = {kind: Journaled(reconciler, cluster.get) for kind, reconciler in reconcilers.items()}
-        queue = WorkQueue(journaled, observer=metrics, workers=settings.workers)
+        queue = WorkQueue(journaled, observer=metrics, workers=settings.workers, urgent={Kind.TRAFFIC_SPLIT})
         _connect(cache, queue)
         resync = Resync(cluster.resync, namespaces=settings.watch_namespaces, interval_seconds=settings.resync_seconds)
         sink = CacheSink(cache, on_gap=resync.request)
@@ -311,13 +318,13 @@ def _connect(cache: ObjectCache, queue: WorkQueue) -> None:
     def on_change(ref: ObjectRef, old: Manifest | None, new: Manifest | None) -> None:
         at_once = is_news(ref.kind, old, new)
         # Where nothing but numbers changed, the old state leads to the same objects.
-        states = (old, new) if at_once else (new,)
+        states = (old, new) if at_once and moves_ties(ref.kind, old, new) else (new,)
         keys = {key for state in states if state is not None for key in affected(ref.kind, state, cache.list)}
         for key in keys:
             if at_once:
                 queue.add(key)
             else:
-                queue.add_after(key, _NUMBERS_SECONDS)
+                queue.add_after(key, max(_NUMBERS_SECONDS, cache.count(Kind.TRAFFIC_SPLIT) / _FOLLOWERS_PER_SECOND))
 
     cache.subscribe(on_change)
 

@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import random
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from penstock_operator.core.objects import Kind, ObjectRef
+from penstock_operator.lanes import Lanes
 from penstock_operator.ports import ClusterUnavailable, NotLeading, RequestRejected
 
 _LOG = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class WorkQueue:
         observer: Observer,
         workers: int = 4,
         pace: Pace | None = None,
+        urgent: Collection[Kind] = (),
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._reconcilers = reconcilers
@@ -95,7 +96,7 @@ class WorkQueue:
         self._pace = pace or Pace()
         self._jitter = jitter
         self._keys: dict[ObjectRef, _Key] = {}
-        self._ready: deque[ObjectRef] = deque()
+        self._ready = Lanes(urgent)
         self._wakeup = asyncio.Semaphore(0)
         self._waiters: list[_Waiter] = []
 
@@ -135,12 +136,12 @@ class WorkQueue:
 
     def oldest_age(self) -> float:
         """Return for how many seconds the longest waiting key has waited, 0 for an empty queue."""
-        try:
-            since = self._keys[self._ready[0]].queued_since
-        except (IndexError, KeyError):
+        if self._loop is None:
             return 0.0
+        waiting = [key.queued_since for ref in self._ready.heads() if (key := self._keys.get(ref)) is not None]
         # Metrics are read by another thread, which has no running loop to ask for the time.
-        return 0.0 if since is None or self._loop is None else max(0.0, self._loop.time() - since)
+        now = self._loop.time()
+        return max((now - since for since in waiting if since is not None), default=0.0)
 
     async def run(self) -> None:
         """Work until cancelled. Raises NotLeading when a reconcile found that this process may not write."""
@@ -176,7 +177,7 @@ class WorkQueue:
     async def _work(self) -> None:
         while True:
             await self._wakeup.acquire()
-            ref = self._ready.popleft()
+            ref = self._ready.pop()
             key = self._keys[ref]
             if key.queued_since is not None:
                 self._observer.began(ref.kind, max(0.0, self._now() - key.queued_since))
@@ -271,7 +272,7 @@ class WorkQueue:
             key.timer = None
         if key.queued_since is None:
             key.queued_since = self._now() if due is None else due
-            self._ready.append(ref)
+            self._ready.push(ref)
             self._wakeup.release()
 
     def _on_timer(self, ref: ObjectRef) -> None:

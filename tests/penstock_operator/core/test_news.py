@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from penstock_operator.core.news import is_news
+from penstock_operator.core.news import is_news, moves_ties
 from penstock_operator.core.objects import Kind, Manifest
 
 SPLIT: Manifest = {
@@ -98,3 +98,25 @@ def test_the_numbers_of_a_policy_can_wait_but_not_its_reasons() -> None:
 
     assert not is_news(Kind.DRIFT_POLICY, policy(), policy(signals=[]))
     assert is_news(Kind.DRIFT_POLICY, policy(), policy(lastAction={"at": "u"}))
+
+
+CHILD: Manifest = {
+    "metadata": {"name": "fraud-1", "namespace": "shop", "labels": {"a": "1"}, "ownerReferences": [{"uid": "u1"}]},
+    "spec": {"replicas": 1},
+    "status": {"readyReplicas": 0},
+}
+
+
+@pytest.mark.parametrize("kind", [Kind.MODEL_DEPLOYMENT, Kind.DEPLOYMENT, Kind.POD])
+def test_who_depends_on_a_child_is_told_by_its_labels_and_owners(kind: Kind) -> None:
+    metadata = CHILD["metadata"]
+    assert moves_ties(kind, CHILD, {**CHILD, "metadata": {**metadata, "labels": {"a": "2"}}})
+    assert moves_ties(kind, CHILD, {**CHILD, "metadata": {**metadata, "ownerReferences": [{"uid": "u2"}]}})
+    assert moves_ties(kind, CHILD, None)
+    assert moves_ties(kind, None, CHILD)
+    assert not moves_ties(kind, CHILD, {**CHILD, "spec": {"replicas": 2}, "status": {"readyReplicas": 2}})
+
+
+@pytest.mark.parametrize("kind", [Kind.TRAFFIC_SPLIT, Kind.DRIFT_POLICY])
+def test_who_depends_on_a_split_or_a_policy_is_told_by_its_spec_and_status_too(kind: Kind) -> None:
+    assert moves_ties(kind, CHILD, {**CHILD, "spec": {"replicas": 2}})

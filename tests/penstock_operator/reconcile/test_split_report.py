@@ -24,8 +24,8 @@ def test_a_few_splits_write_at_every_tick() -> None:
 
 def test_hundreds_share_what_the_api_server_gets() -> None:
     written = writes(400, seconds=120)
-    assert written.total() <= 45 * 120
-    assert min(written.values()) >= 10, "each at least once in 12 seconds"
+    assert written.total() <= 25 * 120
+    assert min(written.values()) >= 5, "each at least once in 24 seconds"
 
 
 def test_those_at_rest_do_not_count() -> None:

@@ -25,7 +25,7 @@ from penstock_operator.reconcile.split_trials import analysis_of, evidence_of
 
 _COMMANDS_LIMIT = 10
 #: How many writes of nothing but numbers an API server gets from all splits together.
-_NUMBERS_PER_SECOND = 40.0
+_NUMBERS_PER_SECOND = 20.0
 #: A split counts for that as long after it last had new numbers.
 _BUSY_SECONDS = 10.0
 
