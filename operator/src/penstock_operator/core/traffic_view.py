@@ -1,6 +1,6 @@
 """What a ModelDeployment needs to know of the TrafficSplit that governs it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,8 +100,14 @@ def usage_of(splits: Sequence[Manifest], view_of: Callable[[Manifest], TrafficVi
     return Usage(
         in_use=frozenset().union(*(view.in_use for view in views)),
         kept=frozenset().union(*(view.kept for view in views)),
-        least={
-            name: max(view.least.get(name, 0) for view in views)
-            for name in {name for view in views for name in view.least}
-        },
+        least=_most(view.least for view in views),
     )
+
+
+def _most(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Return the largest count of each name."""
+    most: dict[str, int] = {}
+    for count in counts:
+        for name, number in count.items():
+            most[name] = max(number, most.get(name, 0))
+    return most
