@@ -5,19 +5,16 @@ them: reading JSON, checking it, taking off what was counted before, adding up o
 model, and its status. Fetching them, the API server and the event loop are not in it.
 """
 
-import argparse
-import json
 import resource
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.drift.live import KINDS
 from tests.fakes.counting_pods import CountingPod, Values, profile_of
 
 from penstock_contract.profile import Profile
 from penstock_operator.core import drift_status
-from penstock_operator.core.drift.budget import Signal
 from penstock_operator.core.drift.engine import Judge
 from penstock_operator.core.drift.live.flat import Shape
 from penstock_operator.core.drift.live.limits import Limits
@@ -25,9 +22,6 @@ from penstock_operator.core.drift.live.watch import Look, Reference, Watch, afte
 from penstock_operator.core.drift_sight import Sight, alarms_of
 from penstock_operator.core.watched import Watched
 
-RESULT = Path(__file__).parent / "results" / "drift_scale.json"
-#: The share of one core that judging 1,000 models of 30 features on 3 pods each minute may take.
-GOAL_CORES = 0.5
 _MINUTE = 60.0
 _WINDOW = 500
 
@@ -57,7 +51,7 @@ def measure(*, models: int, features: int, pods: int, minutes: int) -> dict[str,
     profile = profile_of(rows(rng, 20_000, features))
     # One model's counts stand for all: what they cost depends on how many there are. Judges and memories are its own.
     said = minutes_of(profile, rng, pods=pods, minutes=minutes, features=features)
-    limits = Limits(kinds=frozenset(Signal), window_rows=_WINDOW, per_30_days=1 / models)
+    limits = Limits(kinds=KINDS, window_rows=_WINDOW, per_30_days=1 / models)
     begun = time.process_time()
     references = [
         Reference(
@@ -104,28 +98,3 @@ def measure(*, models: int, features: int, pods: int, minutes: int) -> dict[str,
 def memory() -> float:
     """Return the largest resident size so far, in megabytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", type=int, default=1000)
-    parser.add_argument("--features", type=int, default=30)
-    parser.add_argument("--pods", type=int, default=3)
-    parser.add_argument("--minutes", type=int, default=6)
-    parser.add_argument("-o", "--output", type=Path, default=RESULT)
-    asked = parser.parse_args()
-    result = measure(models=asked.models, features=asked.features, pods=asked.pods, minutes=asked.minutes)
-    result["goalCores"] = GOAL_CORES
-    asked.output.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{asked.models} models of {asked.features} features on {asked.pods} pods, one window each minute")
-    print(f"  CPU of one minute   {result['cores'] * _MINUTE:8.2f} s   (goal: at most {GOAL_CORES * _MINUTE:.0f} s)")
-    print(f"  share of one core   {result['cores']:8.1%}")
-    print(
-        f"  per model           {result['millisecondsPerModel']:8.2f} ms, once {result['millisecondsPerReference']} ms"
-    )
-    print(f"  memory              {result['megabytes']:8.0f} MB")
-    print(f"  goal {'met' if result['cores'] <= GOAL_CORES else 'MISSED'}; written to {asked.output}")
-
-
-if __name__ == "__main__":
-    main()
