@@ -63,9 +63,6 @@ bench-judge: setup  ## the judge side by side with the rules of other controller
 bench-judge-live: setup  ## the judge on a cluster: 24 rollouts of good and bad models under traffic (BENCH="--only x4" and other options)
 	@$(PYTHON) cluster/provision.py -- .venv/bin/python -m benchmarks.judge.live $(BENCH)
 
-bench-judge-live: setup  ## the judge on a cluster: 24 rollouts of good and bad models under traffic (BENCH="--only x4" and other options)
-	@$(PYTHON) cluster/provision.py -- .venv/bin/python -m benchmarks.judge.live $(BENCH)
-
 bench-drift: setup  ## drift detection side by side with other tools (BENCH="--only penstock" and other options)
 	nice .venv/bin/python -m benchmarks.drift $(BENCH)
 

@@ -91,11 +91,14 @@ def test_the_limits_are_those_of_the_code() -> None:
         "a body must arrive within": f"{connection.BODY_SECONDS_MAX:g} s",
         "size of a body, also once decompressed": f"{http_inference.BODY_BYTES_MAX // MIB} MiB",
         "bodies that are still arriving, all together": f"{unfinished_bodies.BYTES_MAX // MIB} MiB",
-        f"lists in a JSON body above {json_limits.SMALL_BYTES_MAX // 1024} KiB": f"{json_limits._LISTS_MAX}",
-        "objects in such a body": f"{json_limits._OBJECTS_MAX}",
+        f"values in a JSON body above {json_limits.SMALL_BYTES_MAX // 1024} KiB, texts among them": (
+            f"{json_limits.VALUES_MAX}, {json_limits.TEXTS_MAX}"
+        ),
+        "lists in such a body": f"{json_limits.LISTS_MAX}",
+        "objects in such a body": f"{json_limits.OBJECTS_MAX}",
         "size of one output": f"{response.TENSOR_BYTES_MAX // MIB} MiB",
         "dimensions of a tensor": f"{request.RANK_MAX}",
-        "labels of one feedback": f"{feedback.LABELS_MAX}",
+        "labels of one feedback": f"{feedback.LABELS_MAX}, of {feedback.VALUES_MAX} rows",
         "size of a feedback": f"{feedback.BODY_BYTES_MAX // MIB} MiB",
         "an idle connection ends after": f"{http_server.KEEPALIVE_SECONDS:g} s",
         "a connection ends after": f"{environment['max_connection_age_seconds']:g} s",

@@ -36,3 +36,8 @@ def test_a_small_sample_is_one_curl_command() -> None:
     command = curl("http://h/infer", [TensorSpec(name="x", datatype="INT64", shape=(2,))])
     assert shlex.split(command)[:4] == ["curl", "-s", "http://h/infer", "-d"]
     assert json.loads(shlex.split(command)[4])["inputs"][0]["data"] == [0, 0]
+
+
+def test_a_model_that_wants_terabytes_has_no_sample_that_fills_the_memory_of_who_copies_it() -> None:
+    said = curl("http://h/infer", [TensorSpec(name="x", datatype="FP32", shape=(1 << 40, 2))])
+    assert said == "no sample: a request has 2199023255552 values at least, more than JSON may have; send binary data"

@@ -105,7 +105,16 @@ async def test_what_a_server_counts_is_judged_and_the_feature_that_moved_is_name
 
         async def look() -> Seen:
             clock.move_to(clock.now() + 30)
-            return await watch.look(Case(ref=ref, spec=SPEC, split=None, deployments=[deployment], live={}))
+            return await watch.look(
+                Case(
+                    ref=ref,
+                    owner=objects(Kind.DRIFT_POLICY, "guard"),
+                    spec=SPEC,
+                    split=None,
+                    deployments=[deployment],
+                    live={},
+                )
+            )
 
         assert (await look()).report.watching.reason is Reason.COLLECTING_ROWS
         for seed in (3, 4):

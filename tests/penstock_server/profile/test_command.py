@@ -214,6 +214,16 @@ def test_the_table_says_what_the_profile_holds(run: Run, capsys: pytest.CaptureF
         assert part in said
 
 
+def test_on_a_narrow_terminal_no_number_is_cut(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "72")
+    run({"a column with a name that is rather long": RANDOM.normal(size=400) * 1.2345e-5})
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert max(map(len, said.splitlines()[:8])) <= 72
+
+
 def test_quiet_says_nothing(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run(NUMBERS, "-q", "--outputs", "b")
     assert capsys.readouterr() == ("", "")

@@ -108,12 +108,11 @@ def _readiness(observed: Observed, latest: Revision, serving: Revision | None) -
         taken = ", ".join(sorted(str(ref) for ref in observed.foreign))
         return False, Reason.NOT_OWNED, f"{taken} exists and belongs to somebody else; delete or rename one of the two"
     match latest.phase:
-        case RevisionPhase.FAILED:
-            return False, Reason.REVISION_FAILED, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
         case RevisionPhase.WITHDRAWN:
             return False, Reason.REVISION_RETIRED, f"{latest.name} {latest.message}{stays}"
-        case RevisionPhase.REJECTED:
-            return False, Reason.REVISION_REJECTED, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
+        case RevisionPhase.FAILED | RevisionPhase.REJECTED as phase:
+            reason = Reason.REVISION_FAILED if phase is RevisionPhase.FAILED else Reason.REVISION_REJECTED
+            return False, reason, f"{latest.name}: {latest.reason}: {latest.message}{stays}"
         case _ if serving is not None and serving is not latest and latest.on_trial and observed.traffic is None:
             words = f"{latest.name} was on trial when its TrafficSplit was deleted{stays}; make a TrafficSplit again"
             return (

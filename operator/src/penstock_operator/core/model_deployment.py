@@ -1,6 +1,6 @@
 """What a ModelDeployment needs: its revisions, their children, its endpoint and its status."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from penstock_contract.termination import Reason as Termination
@@ -141,9 +141,9 @@ def _phase(
     if name in observed.retired and (view is not None or name == latest):
         return RevisionPhase.WITHDRAWN, "Retired", observed.retired[name]
     traffic, wanted = observed.traffic, needed(observed, name, stable=stable)
+    complete = view is not None and view.ready >= wanted
     if name == stable or name in observed.usage.in_use:
-        complete = view is not None and view.ready >= wanted
-        return (RevisionPhase.SERVING, "", "") if complete else (RevisionPhase.SERVING, *words)
+        return (RevisionPhase.SERVING, *(("", "") if complete else words))
     if traffic is not None and name in traffic.rejected:
         rejection = traffic.rejected[name]
         return RevisionPhase.REJECTED, rejection.reason, rejection.message
@@ -153,8 +153,14 @@ def _phase(
         return RevisionPhase.REJECTED, before.get("reason", ""), before.get("message", "")
     if name != latest and name not in observed.usage.kept:
         return RevisionPhase.RETIRED, "", ""
-    if view is not None and view.ready >= wanted > 0:
+    if complete and wanted > 0:
         return RevisionPhase.READY, "", ""
+    return _phase_before_ready(view, before)
+
+
+def _phase_before_ready(view: RevisionView | None, before: Mapping[str, Any]) -> tuple[RevisionPhase, str, str]:
+    trouble = view.trouble if view else None
+    words = (trouble.reason, trouble.message) if trouble else ("", "")
     if trouble is not None and trouble.reason in _MODEL_TROUBLE and _is_final(trouble):
         return (RevisionPhase.FAILED, *words)
     if before.get("phase") == RevisionPhase.FAILED and (view is None or view.ready == 0):

@@ -13,10 +13,10 @@ def show(profile: Profile, path: Path, notes: Sequence[str]) -> None:
     """Print a line for each column, what was noted, and where the profile is."""
     console = Console()
     table = Table(title=f"{profile.rows} rows of {profile.source_name}", title_justify="left")
-    table.add_column("column", no_wrap=True)
-    table.add_column("bins", justify="right", no_wrap=True)
-    for name in ("missing", "min", "mean", "sd", "max"):
-        table.add_column(name, justify="right")
+    # Where it is narrow, names and categories go on in the next line: half a number is none.
+    table.add_column("column", overflow="fold")
+    for name in ("bins", "missing", "min", "mean", "sd", "max"):
+        table.add_column(name, justify="right", overflow="fold", no_wrap=name != "mean")
     for column, counts in zip(profile.columns, profile.counts.columns, strict=True):
         table.add_row(column.name, str(column.bins), _share(counts.missing, profile.rows),
                       *_numbers(column))  # fmt: skip

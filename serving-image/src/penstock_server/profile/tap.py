@@ -84,9 +84,12 @@ class Tap:
             return
         waiting = self._waiting
         pending = self._offered + rows - self._taken
-        size = _bytes_of((request, outputs))
-        too_much = self._offered_bytes + size - self._taken_bytes > self._bytes_max
-        if pending > self.rows_max or len(waiting) >= _REQUESTS_MAX or too_much:
+        if (
+            pending > self.rows_max
+            or len(waiting) >= _REQUESTS_MAX
+            # Last, because it looks at each text.
+            or self._offered_bytes + (size := _bytes_of((request, outputs))) - self._taken_bytes > self._bytes_max
+        ):
             self._overflow(request, outputs)
             return
         if self._whole:

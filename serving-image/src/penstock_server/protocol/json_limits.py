@@ -7,15 +7,21 @@ from penstock_server.protocol.types import BadRequest
 #: Below, whatever the body holds is parsed in a few milliseconds, into a few megabytes.
 SMALL_BYTES_MAX = 1 << 18
 #: A text takes 50 bytes besides its own.
-_TEXTS_MAX = 1_000_000
+TEXTS_MAX = 1_000_000
+#: Lists are rows of nested data.
+LISTS_MAX = 1_000_000
+#: An object takes 20 to 100 times the memory of its two or three bytes: 32 MB of them, more than a pod has.
+OBJECTS_MAX = 100_000
+_NAMED_MAX = 200_000
+#: A number takes 32 bytes and more.
+VALUES_MAX = 4_000_000
 _BINARY = "send 'data' as binary data"
-#: What there may be of each mark outside of texts. An object takes 20 to 100 times the memory of its two or three bytes,
-#: so 32 MB of them more than a pod has; lists are rows of nested data; a number takes 32 bytes and more.
+#: What there may be of each mark outside of texts.
 _LIMITS = (
-    (b"[", 1_000_000, "lists; send 'data' flat, or as binary data"),
-    (b"{", 100_000, "objects"),
-    (b":", 200_000, "named values"),
-    (b",", 4_000_000, f"values; {_BINARY}"),
+    (b"[", LISTS_MAX, "lists; send 'data' flat, or as binary data"),
+    (b"{", OBJECTS_MAX, "objects"),
+    (b":", _NAMED_MAX, "named values"),
+    (b",", VALUES_MAX, f"values; {_BINARY}"),
 )
 #: Possessive, so that a quote without its other end is not tried from each of its backslashes.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -25,8 +31,8 @@ def check_structure(body: bytes) -> None:
     """Raise BadRequest for JSON that would need far more memory and time than its length and its values explain."""
     if len(body) <= SMALL_BYTES_MAX:
         return
-    if body.count(b'"') - body.count(b'\\"') > 2 * _TEXTS_MAX:
-        raise BadRequest(f"the body has more than {_TEXTS_MAX} texts; {_BINARY}")
+    if body.count(b'"') - body.count(b'\\"') > 2 * TEXTS_MAX:
+        raise BadRequest(f"the body has more than {TEXTS_MAX} texts; {_BINARY}")
     for mark, most, what in _LIMITS:
         count = body.count(mark)
         # Texts may hold any number of brackets and colons.
