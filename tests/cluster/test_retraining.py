@@ -223,8 +223,12 @@ class TestRetraining:
             seconds=PATIENCE_SECONDS,
             picture=scene.picture,
         )
-        standing = [one["name"] for one in self.guard(scene).get("alarms", ()) if one["state"] == "Firing"]
-        assert standing == [], scene.picture()
+        wait(
+            "no alarm stands any more",
+            lambda: all(one["state"] != "Firing" for one in self.guard(scene).get("alarms", ())),
+            seconds=PATIENCE_SECONDS,
+            picture=scene.picture,
+        )
         assert len(self.guard(scene)["trainings"]) == 1
 
     def test_one_report_shows_all_of_it(self, scene: Scene, tmp_path: Path) -> None:
