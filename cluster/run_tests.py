@@ -2,13 +2,14 @@
 
 Called by ``make test`` with the project's own Python environment. Three tracks of work go on at the same time:
 
-- ``cluster``: a cluster with Penstock in it; the tests that disturb it, one after the other, which mostly wait; then
-  several of the others at a time.
+- ``cluster``: a cluster with Penstock in it; the tests that disturb it, one after the other, which mostly wait; then,
+  when the machine's track has ended, several of the others at a time. Both use all of the machine, and both have
+  something to say about time.
 - ``machine``: the code is checked, programs are built that tests use beside the cluster, the fuzzers, and most tests.
 - ``others``: environments of other people's programs.
 
-At last, with nothing beside them, the tests that measure. What the cluster's track has to do goes first wherever there
-is too little machine for all: it is the longest. A test that is skipped is a test that was not run: it fails the whole.
+At last, with nothing beside them, the tests that measure. A test that is skipped is a test that was not run: it fails
+the whole.
 """
 
 import os
@@ -33,8 +34,8 @@ PROGRAMS = ("envoy-gateway", "h2spec", "versitygw", "registry", "fake-gcs-server
 #: Given to tests by variables: PENSTOCK_VERSITYGW and so on.
 NAMED = ("versitygw", "registry", "fake-gcs-server", "h2spec", "prometheus", "alertmanager")
 CLUSTER, MACHINE, OTHERS = "cluster", "machine", "others"
-#: Pods and the API server before tests without a cluster, and those before what is only built.
-TESTS_NICENESS, BUILDS_NICENESS = 10, 19
+#: Pods and the API server before what is only built.
+BUILDS_NICENESS = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,7 @@ SHARING = Tests(
     name="that share the cluster",
     arguments=(
         *CLUSTER_TESTS,
-        *("-v", "-m", "not alone and not quiet", "-n", "5", "--dist", "loadscope", "--no-loadscope-reorder"),
+        *("-v", "-m", "not alone and not quiet", "-n", "4", "--dist", "loadscope", "--no-loadscope-reorder"),
     ),
     slowest=30,
 )
@@ -88,6 +89,7 @@ class Run:
     programs: Future[None] = field(default_factory=Future)
     cluster: Future[None] = field(default_factory=Future)
     others: Future[None] = field(default_factory=Future)
+    machine: Future[None] = field(default_factory=Future)
 
     def all(self) -> bool:
         """Do everything; return whether every call of pytest was content."""
@@ -120,6 +122,7 @@ class Run:
             self._install_gateway()
         else:
             installed.result()
+        self.machine.result()
         return [disturbed, self._test(CLUSTER, SHARING)]
 
     def _provision(self) -> None:
@@ -133,10 +136,15 @@ class Run:
         self.work.must(CLUSTER, "Envoy Gateway", *EMBEDDED, "gateway", environment=self.environment)
 
     def _on_machine(self) -> list[int]:
+        statuses: list[int] = []
+        fulfil(self.machine, lambda: statuses.append(self._test_without_cluster()))
+        return statuses
+
+    def _test_without_cluster(self) -> int:
         fulfil(self.programs, self._build)
         self._do(MACHINE, "fuzzers, 10 s each", sys.executable, "-m", "tests.fuzz.run", "--seconds", "10")
         self.others.result()
-        return [self._test(MACHINE, WITHOUT_CLUSTER, niceness=TESTS_NICENESS)]
+        return self._test(MACHINE, WITHOUT_CLUSTER)
 
     def _build(self) -> None:
         self._do(MACHINE, "make check", "make", "--no-print-directory", "check")
@@ -162,9 +170,9 @@ class Run:
     def _do(self, track: str, title: str, *command: str) -> None:
         self.work.must(track, title, *command, environment=self.environment, niceness=BUILDS_NICENESS)
 
-    def _test(self, track: str, tests: Tests, *, niceness: int = 0) -> int:
+    def _test(self, track: str, tests: Tests) -> int:
         command = tests.command(self.folder)
-        return self.work.run(track, tests.title, *command, environment=self.environment, niceness=niceness)
+        return self.work.run(track, tests.title, *command, environment=self.environment)
 
 
 def fulfil(promise: Future[None], do: Callable[[], None]) -> None:
