@@ -137,7 +137,8 @@ class TestGateway(RouterStory):
         url = f"http://{service['metadata']['name']}.envoy-gateway-system.svc/v2/models/tumor/infer"
         kept = scene.ask(rate=40, name="kept", URL=url, HOSTS=HOST, BY="version")
         free = scene.ask(rate=40, name="free", URL=self.url(scene), HOSTS=HOST, BY="version")
-        # Its first requests went out together, before there was a cookie.
+        # Until the first answer is there requests go out without a cookie, and each answer to them brings another one.
+        kept.wait_for_more(200)
         stayed = answers_of(kept, 60)
         assert len(stayed) == 1, stayed
         assert set(answers_of(free, 60)) == {"version-2", "version-4"}
