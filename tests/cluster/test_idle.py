@@ -30,12 +30,12 @@ class TestQuietCluster:
     def test_at_rest_with_the_quickstarts_objects_the_operator_writes_nothing_and_uses_next_to_nothing(
         self, scene: Scene, local_operators: Operators, audit_log: AuditLog, until_quiet: Callable[[], None]
     ) -> None:
-        # Those that have judged drift for other tests keep the numerical libraries that they loaded for it.
+        # Those that judge drift for other tests keep the numerical libraries that they load for it.
+        until_quiet()
         local_operators.scale(0)
         local_operators.scale(2)
         scene.serve()
         scene.split(schedule=steps(50, 100))
-        until_quiet()
         time.sleep(10)  # endpoints, events and routers settle
         before = len(list(audit_log.writes(accepted_only=False)))
         pids = {pod["metadata"]["name"]: local_operators.pid(pod["metadata"]["name"]) for pod in local_operators.pods()}
