@@ -2,6 +2,8 @@
 
 import re
 
+import numpy as np
+
 from penstock_server.protocol.types import BadRequest
 
 #: Below, whatever the body holds is parsed in a few milliseconds, into a few megabytes.
@@ -31,10 +33,13 @@ def check_structure(body: bytes) -> None:
     """Raise BadRequest for JSON that would need far more memory and time than its length and its values explain."""
     if len(body) <= SMALL_BYTES_MAX:
         return
-    if body.count(b'"') - body.count(b'\\"') > 2 * TEXTS_MAX:
+    # A single byte is counted several times as fast by numpy as by bytes.count.
+    marks = np.frombuffer(body, np.uint8)
+    quotes = np.count_nonzero(marks == ord('"'))
+    if quotes > 2 * TEXTS_MAX and quotes - body.count(b'\\"') > 2 * TEXTS_MAX:
         raise BadRequest(f"the body has more than {TEXTS_MAX} texts; {_BINARY}")
     for mark, most, what in _LIMITS:
-        count = body.count(mark)
+        count = np.count_nonzero(marks == ord(mark))
         # Texts may hold any number of brackets and colons.
         if count > most and count - _in_texts(body, mark) > most:
             raise BadRequest(f"the body has more than {most} {what}")
