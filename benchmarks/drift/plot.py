@@ -5,6 +5,7 @@ from html import escape
 from math import log10
 from typing import Any
 
+from benchmarks.drawing import svg_document
 from benchmarks.drift import streams
 
 _WIDTH, _LABEL, _BAR, _GAP, _HEAD, _ROOM = 860, 230, 14, 4, 30, 190
@@ -27,12 +28,7 @@ def svg(document: Document) -> str:
     for title, cells, bar in panels:
         pieces += _panel(title, cells, bar, top)
         top += _HEAD + len(cells) * (_BAR + _GAP) + 12
-    style = (
-        "text{font:12px sans-serif;fill:#222}.title{font-weight:bold;font-size:14px}.line{text-anchor:end}"
-        "svg{background:#fff}"
-    )
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" viewBox="0 0 {_WIDTH} {top}">'
-    return "\n".join([head, f"<style>{style}</style>", *pieces, "</svg>", ""])
+    return svg_document(pieces, width=_WIDTH, height=top)
 
 
 def _panel(title: str, cells: Sequence[Document], bar: Any, top: int) -> Iterator[str]:

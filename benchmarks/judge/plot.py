@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from html import escape
 
+from benchmarks.drawing import svg_document
 from benchmarks.judge.results import Cell
 from benchmarks.judge.streams import TICKS
 
@@ -19,12 +20,7 @@ def svg(cells: Sequence[Cell]) -> str:
         panel = [one for one in cells if one.scenario == scenario]
         pieces += _panel(scenario, panel, top)
         top += _HEAD + len(panel) * (_BAR + _GAP) + 12
-    style = (
-        "text{font:12px sans-serif;fill:#222}.title{font-weight:bold;font-size:14px}.line{text-anchor:end}"
-        "svg{background:#fff}"
-    )
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{top}" viewBox="0 0 {_WIDTH} {top}">'
-    return "\n".join([head, f"<style>{style}</style>", *pieces, "</svg>", ""])
+    return svg_document(pieces, width=_WIDTH, height=top)
 
 
 def _panel(scenario: str, cells: Sequence[Cell], top: int) -> Iterator[str]:

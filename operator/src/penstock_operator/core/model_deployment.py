@@ -136,14 +136,12 @@ def _is_on_trial(observed: Observed, name: str, *, latest: str, stable: str | No
 def _phase(
     observed: Observed, name: str, view: RevisionView | None, *, latest: str, stable: str | None
 ) -> tuple[RevisionPhase, str, str]:
-    trouble = view.trouble if view else None
-    words = (trouble.reason, trouble.message) if trouble else ("", "")
     if name in observed.retired and (view is not None or name == latest):
         return RevisionPhase.WITHDRAWN, "Retired", observed.retired[name]
     traffic, wanted = observed.traffic, needed(observed, name, stable=stable)
     complete = view is not None and view.ready >= wanted
     if name == stable or name in observed.usage.in_use:
-        return (RevisionPhase.SERVING, *(("", "") if complete else words))
+        return (RevisionPhase.SERVING, *(("", "") if complete else _words(view)))
     if traffic is not None and name in traffic.rejected:
         rejection = traffic.rejected[name]
         return RevisionPhase.REJECTED, rejection.reason, rejection.message
@@ -160,12 +158,17 @@ def _phase(
 
 def _phase_before_ready(view: RevisionView | None, before: Mapping[str, Any]) -> tuple[RevisionPhase, str, str]:
     trouble = view.trouble if view else None
-    words = (trouble.reason, trouble.message) if trouble else ("", "")
     if trouble is not None and trouble.reason in _MODEL_TROUBLE and _is_final(trouble):
-        return (RevisionPhase.FAILED, *words)
+        return (RevisionPhase.FAILED, *_words(view))
     if before.get("phase") == RevisionPhase.FAILED and (view is None or view.ready == 0):
         return RevisionPhase.FAILED, before.get("reason", ""), before.get("message", "")
-    return (RevisionPhase.PENDING, *words)
+    return (RevisionPhase.PENDING, *_words(view))
+
+
+def _words(view: RevisionView | None) -> tuple[str, str]:
+    """Return what is the matter with a revision, as reason and message."""
+    trouble = view.trouble if view else None
+    return (trouble.reason, trouble.message) if trouble else ("", "")
 
 
 def _is_final(trouble: Trouble) -> bool:
